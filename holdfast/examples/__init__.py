@@ -1,0 +1,1 @@
+"""The axis `examples`: what do we learn from? One file per choice."""

@@ -1,0 +1,122 @@
+"""Where state lives: one folder, the home, found from `--home`, `HOLDFAST_HOME` or the nearest `.holdfast/`."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.errors import BadInput
+from holdfast.store import Store
+
+_MARKER = "holdfast-home"
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths inside one home folder; everything a run writes is below `path`."""
+
+    path: Path
+
+    @property
+    def store(self) -> Store:
+        """The content-addressed artifact store."""
+        return Store(self.path / "artifacts")
+
+    @property
+    def data(self) -> Path:
+        """The private DVC repository of imported, fetched and production data."""
+        return self.path / "data"
+
+    @property
+    def cache(self) -> Path:
+        """Where pooch keeps downloads."""
+        return self.path / "cache"
+
+    @property
+    def reports(self) -> Path:
+        """Human-readable reports, one folder per run."""
+        return self.path / "reports"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints of tunings under way, one folder per cache key."""
+        return self.path / "checkpoints"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's address: `MLFLOW_TRACKING_URI` when set, else SQLite in this home."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.path / 'mlflow.db'}"
+
+    @property
+    def ledger_url(self) -> str:
+        """SQLAlchemy address of the ledger: `HOLDFAST_LEDGER` when set, else SQLite in this home."""
+        return os.environ.get("HOLDFAST_LEDGER") or f"sqlite:///{self.path / 'ledger.db'}"
+
+
+def find(explicit: Path | None = None, start: Path | None = None) -> Home:
+    """Return the home: `explicit`, else `HOLDFAST_HOME`, else the nearest `.holdfast/` above `start`, else a new one.
+
+    The folder is created and marked. Raises `BadInput` when it cannot be written to.
+    """
+    here = (start or Path.cwd()).resolve()
+    named = explicit or (Path(os.environ["HOLDFAST_HOME"]) if os.environ.get("HOLDFAST_HOME") else None)
+    path = named.expanduser().resolve() if named else _nearest(here) or here / ".holdfast"
+    return make(path)
+
+
+def _nearest(here: Path) -> Path | None:
+    return next((f / ".holdfast" for f in (here, *here.parents) if (f / ".holdfast" / _MARKER).is_file()), None)
+
+
+def make(path: Path) -> Home:
+    """Create the home folder at `path` if it is not there, check that it can be written to, and mark it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+        marker = path / _MARKER
+        if not marker.exists():
+            marker.write_text("This folder is a Holdfast home: `holdfast reset --yes --home THIS_FOLDER` removes it.\n")
+            (path / ".gitignore").write_text("*\n")
+    except OSError as error:
+        raise BadInput(
+            f"the home folder cannot be written to ({error.strerror})", file=path, remedy="Choose another with --home."
+        ) from error
+    return Home(path)
+
+
+def is_home(path: Path) -> bool:
+    """Say whether `path` was made by Holdfast, so that `reset` may remove it."""
+    return (path / _MARKER).is_file()
+
+
+def environment(home: Home) -> dict[str, str]:
+    """Return the environment that keeps Prefect, MLflow, GX and DVC inside `home`, quiet and private.
+
+    Must be in place before any of them is imported. Addresses that the user set explicitly are left alone.
+    """
+    prefect = home.path / "prefect"
+    values = {
+        "PREFECT_HOME": str(prefect),
+        "PREFECT_PROFILES_PATH": str(prefect / "profiles.toml"),
+        "PREFECT_LOCAL_STORAGE_PATH": str(home.path / "results"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_TRACKING_URI": home.tracking_uri,
+        "MLFLOW_REGISTRY_URI": os.environ.get("MLFLOW_REGISTRY_URI") or home.tracking_uri,
+        "GX_ANALYTICS_ENABLED": "false",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_GLOBAL_CONFIG_DIR": str(home.path / "dvc"),
+        "DVC_SYSTEM_CONFIG_DIR": str(home.path / "dvc"),
+        "DVC_SITE_CACHE_DIR": str(home.path / "dvc" / "site"),
+        "MPLCONFIGDIR": str(home.path / "cache" / "matplotlib"),
+        "MPLBACKEND": "Agg",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HOLDFAST_HOME": str(home.path),
+    }
+    return values

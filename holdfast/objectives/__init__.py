@@ -1,0 +1,1 @@
+"""The axis `objectives`: what do we minimise? One file per choice."""

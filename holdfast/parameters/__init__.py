@@ -1,0 +1,1 @@
+"""The axis `parameters`: which parts may move? One file per choice."""

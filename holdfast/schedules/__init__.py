@@ -1,0 +1,1 @@
+"""The axis `schedules`: how are steps taken? One file per choice."""

@@ -1,0 +1,244 @@
+"""The pipeline file, typed: what to start from, what to learn, what to remember, how, and when to promote.
+
+`load(path, overrides)` reads a YAML file; unknown keys are errors that name the nearest known key. Relative dataset
+paths are relative to the file. `Pipeline.part(stage)` is what a stage's cache key sees of the file.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from holdfast import choices, compatibility, digests, methods
+from holdfast.errors import BadInput
+
+
+class Section(BaseModel):
+    """A section of the file: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class StartSpec(Section):
+    """What to start from; `made_by` is a pipeline file that makes the version where it is not registered yet."""
+
+    model: str
+    revision: str | None = None
+    made_by: Path | None = None
+
+
+class ColumnSpec(Section):
+    """Which columns of a dataset hold the text and the label."""
+
+    text: str = "text"
+    label: str = "label"
+
+
+class Learn(ColumnSpec):
+    """What to learn. Without `valid` or `test`, rows are split off `train` (10% and 20%, stratified, seeded)."""
+
+    train: str
+    valid: str | None = None
+    test: str | None = None
+    head: str = "label"
+    expect: tuple[str, ...] = ("no-empty-text", "no-duplicates", "known-labels", "no-leak-into-test")
+    reject_at_most: float = Field(0.05, ge=0, le=1)
+
+
+class Remember(ColumnSpec):
+    """A task that must not be forgotten; the verdict is a non-inferiority test at `margin` and `confidence`."""
+
+    name: str
+    train: str | None = None
+    valid: str
+    test: str
+    head: str | None = None
+    margin: float = Field(0.05, gt=0, lt=1)
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+
+
+class Assess(Section):
+    """How importance is measured, and on how many training examples of each kind."""
+
+    measure: Literal["fisher", "empirical-fisher", "taylor", "activation"] = "fisher"
+    examples: int = Field(128, ge=2)
+
+
+class Training(Section):
+    """The settings of the trainer. `epochs` may be a fraction; `patience` in epochs turns early stopping on."""
+
+    epochs: float = Field(4, gt=0)
+    batch: int = Field(16, ge=1)
+    learning_rate: float = Field(2e-4, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float = Field(1.0, gt=0)
+    max_length: int = Field(128, ge=8)
+    seed: int = 7
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    patience: int | None = Field(None, ge=1)
+    checkpoints_per_epoch: int = Field(1, ge=1)
+
+
+class Gate(Section):
+    """When a version is promoted: see design, `What counts as forgetting`."""
+
+    target_gain: float = 0.0
+    champion_margin: float = Field(0.05, gt=0, lt=1)
+
+
+class Register(Section):
+    """Under which name versions are registered, where it is not the pipeline's."""
+
+    name: str | None = None
+
+
+class Pipeline(Section):
+    """A whole pipeline file, with defaults filled in and the method's preset spelt out on the axes."""
+
+    name: str
+    task: Literal["classification"] = "classification"
+    start: StartSpec
+    learn: Learn
+    remember: tuple[Remember, ...] = ()
+    method: str | None = None
+    examples: choices.Choices
+    parameters: choices.Choices
+    objective: choices.Choices
+    anchors: choices.Choices
+    schedule: choices.Choices
+    assess: Assess = Assess()
+    training: Training = Training()
+    gate: Gate = Gate()
+    register_: Register = Field(Register(), alias="register")
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+            raise ValueError("a name is letters, digits, dots, dashes and underscores")
+        return name
+
+    @property
+    def registered_name(self) -> str:
+        """The name under which versions are registered."""
+        return self.register_.name or self.name
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the resolved file."""
+        return digests.of_json(self.resolved())
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the whole file as JSON-able values, every default written out."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def chosen(self) -> list[tuple[choices.Axis, str]]:
+        """Return every (axis, choice) of the method."""
+        axes = zip(choices.AXES, (self.examples, self.parameters, self.objective, self.anchors, self.schedule), strict=True)
+        return [(axis, name) for axis, chosen in axes for name in chosen]
+
+    def needs_elementwise_importance(self) -> bool:
+        """Say whether the assessment must keep one number per weight, not only sums."""
+        return "mask" in self.parameters or "ewc" in self.anchors
+
+
+_AXIS_OF_KEY: dict[str, choices.Axis] = {
+    "examples": "examples",
+    "parameters": "parameters",
+    "objective": "objectives",
+    "anchors": "anchors",
+    "schedule": "schedules",
+}
+
+
+def load(path: Path, overrides: list[str] | None = None) -> Pipeline:
+    """Read a pipeline file; `overrides` are `dotted.key=YAML value` pairs applied before it is checked.
+
+    Raises `BadInput` for a missing or unreadable file, an unknown key, a wrong value or a combination that cannot work.
+    """
+    return parse(_with_overrides(_read(path), overrides or []), path)
+
+
+def parse(raw: dict[str, Any], path: Path) -> Pipeline:
+    """Return the typed pipeline of a mapping read from `path`; dataset paths become absolute."""
+    values = methods.expand(raw)
+    for key, axis in _AXIS_OF_KEY.items():
+        values[key] = choices.parse(axis, values.get(key), key)
+    try:
+        pipeline = Pipeline(**values)
+    except ValidationError as error:
+        raise choices.from_validation(error, "", _known_keys(error), path) from error
+    pipeline = _absolute(pipeline, path.resolve().parent)
+    compatibility.check(pipeline, path)
+    return pipeline
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput("no such pipeline file", file=path) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"cannot be read as YAML ({error})", file=path) from error
+    if not isinstance(raw, dict):
+        raise BadInput("is not a mapping", file=path, expected="keys such as name, start and learn")
+    return raw
+
+
+def _with_overrides(raw: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise BadInput(f"cannot read the override {override!r}", expected="--set dotted.key=value")
+        _set(raw, key.strip().split("."), yaml.safe_load(value))
+    return raw
+
+
+def _set(target: Any, parts: list[str], value: Any) -> None:
+    for part in parts[:-1]:
+        target = target[int(part)] if isinstance(target, list) else target.setdefault(part, {})
+        if not isinstance(target, dict | list):
+            raise BadInput("cannot be set: its parent is not a mapping", key=".".join(parts))
+    if isinstance(target, list):
+        target[int(parts[-1])] = value
+    else:
+        target[parts[-1]] = value
+
+
+def _known_keys(error: ValidationError) -> list[str]:
+    """Return the keys known at the place of pydantic's first complaint."""
+    section: Any = Pipeline
+    for part in error.errors()[0]["loc"][:-1]:
+        field = section.model_fields.get(str(part)) or section.model_fields.get(f"{part}_")
+        annotation = field.annotation if field else Remember
+        section = annotation if hasattr(annotation, "model_fields") else Remember
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _absolute(pipeline: Pipeline, folder: Path) -> Pipeline:
+    learn = pipeline.learn.model_copy(update=_absolute_datasets(pipeline.learn, folder))
+    remember = tuple(task.model_copy(update=_absolute_datasets(task, folder)) for task in pipeline.remember)
+    start: dict[str, Any] = {}
+    if pipeline.start.made_by:
+        start["made_by"] = (folder / pipeline.start.made_by).resolve()
+    if (folder / pipeline.start.model).is_dir():
+        start["model"] = str((folder / pipeline.start.model).resolve())
+    update = {"learn": learn, "remember": remember, "start": pipeline.start.model_copy(update=start)}
+    return pipeline.model_copy(update=update)
+
+
+def _absolute_datasets(section: Learn | Remember, folder: Path) -> dict[str, str]:
+    """Return the dataset references that are paths made absolute; registered names have no file suffix and stay."""
+    found = {}
+    for role in ("train", "valid", "test"):
+        ref = getattr(section, role)
+        if ref is not None and is_path(ref):
+            found[role] = str((folder / Path(ref).expanduser()).resolve())
+    return found
+
+
+def is_path(ref: str) -> bool:
+    """Say whether a dataset reference is a path (it ends in a known suffix) rather than a registered name."""
+    return Path(ref).suffix.lower() in {".csv", ".tsv", ".jsonl", ".parquet"}
