@@ -1,7 +1,8 @@
 """The pipeline file, typed: what to start from, what to learn, what to remember, how, and when to promote.
 
 `load(path, overrides)` reads a YAML file; unknown keys are errors that name the nearest known key. Relative dataset
-paths are relative to the file. `Pipeline.part(stage)` is what a stage's cache key sees of the file.
+paths are relative to the file. A stage is given only the sections
+that it reads, and its cache key sees no others.
 """
 
 import re
@@ -94,6 +95,17 @@ class Register(Section):
     name: str | None = None
 
 
+class Recipe(Section):
+    """How to tune: four of the file's sections that together make up what the tune stage reads."""
+
+    examples: choices.Choices
+    objective: choices.Choices
+    anchors: choices.Choices
+    schedule: choices.Choices
+    training: Training
+    head: str
+
+
 class Pipeline(Section):
     """A whole pipeline file, with defaults filled in and the method's preset spelt out on the axes."""
 
@@ -124,6 +136,18 @@ class Pipeline(Section):
     def registered_name(self) -> str:
         """The name under which versions are registered."""
         return self.register_.name or self.name
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the tune stage reads of the file."""
+        return Recipe(
+            examples=self.examples,
+            objective=self.objective,
+            anchors=self.anchors,
+            schedule=self.schedule,
+            training=self.training,
+            head=self.learn.head,
+        )
 
     @property
     def digest(self) -> str:

@@ -1,0 +1,101 @@
+"""Batched inference: texts grouped by length, logits and pooled features in the order of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+    from holdfast.models import Model
+
+Progress = Callable[[int], None]
+
+
+def has_bf16() -> bool:
+    """Say whether this machine computes bf16 matrix products natively (avx512_bf16, amx or a CUDA device that does)."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    capabilities = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(capabilities and capabilities())
+
+
+def autocast(precision: str) -> Any:
+    """Return the context in which forwards run: bf16 autocast for `bf16`, and for `auto` where the machine has it."""
+    import torch
+
+    if precision == "fp32" or (precision == "auto" and not has_bf16()):
+        return nullcontext()
+    return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", dtype=torch.bfloat16)
+
+
+def batches_by_length(lengths: Sequence[int], batch: int) -> Iterator[list[int]]:
+    """Yield lists of at most `batch` indices, longest texts first, so that a batch pads little."""
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    for first in range(0, len(order), batch):
+        yield [int(i) for i in order[first : first + batch]]
+
+
+def encode(model: Model, texts: Sequence[str], max_length: int) -> list[dict[str, list[int]]]:
+    """Return each text's token ids and attention mask, truncated to `max_length`, not padded."""
+    encoded = model.tokenizer(list(texts), truncation=True, max_length=max_length)
+    return [{key: encoded[key][i] for key in encoded} for i in range(len(texts))]
+
+
+def logits(
+    model: Model,
+    texts: Sequence[str],
+    *,
+    max_length: int = 128,
+    batch: int = 64,
+    precision: str = "auto",
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Return the logits of the head in place, float32 [texts, labels], computed in eval mode without gradients."""
+    return _run(model, texts, lambda output, inputs: output.logits, max_length, batch, precision, progress)
+
+
+def features(
+    model: Model, texts: Sequence[str], *, max_length: int = 128, batch: int = 64, precision: str = "auto"
+) -> np.ndarray:
+    """Return the mean of the encoder's last hidden states over real tokens, float32 [texts, hidden]."""
+
+    def pool(output: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        mask = inputs["attention_mask"].unsqueeze(-1)
+        return (output.hidden_states[-1].float() * mask).sum(1) / mask.sum(1)
+
+    return _run(model, texts, pool, max_length, batch, precision, None, output_hidden_states=True)
+
+
+def _run(
+    model: Model,
+    texts: Sequence[str],
+    take: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor],
+    max_length: int,
+    batch: int,
+    precision: str,
+    progress: Progress | None,
+    **forward: bool,
+) -> np.ndarray:
+    import torch
+
+    encoded = encode(model, texts, max_length)
+    training, device = model.network.training, model.network.device
+    model.network.eval()
+    rows: list[np.ndarray | None] = [None] * len(texts)
+    with torch.inference_mode(), autocast(precision):
+        for chosen in batches_by_length([len(e["input_ids"]) for e in encoded], batch):
+            inputs = model.tokenizer.pad([encoded[i] for i in chosen], return_tensors="pt").to(device)
+            values = take(model.network(**inputs, **forward), inputs).float().cpu().numpy()
+            for i, value in zip(chosen, values, strict=True):
+                rows[i] = value
+            if progress:
+                progress(len(chosen))
+    model.network.train(training)
+    return np.stack(rows) if rows else np.zeros((0, model.network.config.num_labels), np.float32)

@@ -1,0 +1,139 @@
+"""Models in memory: one transformers sequence classifier whose heads can be exchanged.
+
+The network is a plain `AutoModelForSequenceClassification`. Its *encoder* is everything inside `base_model`; a *head*
+is every parameter outside it (for BERT: `classifier.weight` and `classifier.bias`), with the labels it speaks. One
+network can hold several named heads; `Model.use_head` puts one in place, without copying.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from holdfast import bases
+from holdfast.errors import BadInput
+from holdfast.records import HeadInfo, Start
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from holdfast.home import Home
+
+
+@dataclass
+class Head:
+    """A classification head: labels in the order of its logits, and its parameters by their names in the network."""
+
+    labels: tuple[str, ...]
+    parameters: dict[str, nn.Parameter]
+
+
+@dataclass
+class Model:
+    """A network with its tokenizer and heads; `head` names the one in place."""
+
+    network: Any
+    tokenizer: Any
+    heads: dict[str, Head] = field(default_factory=dict)
+    head: str = ""
+
+    @property
+    def encoder_prefix(self) -> str:
+        """The prefix of the encoder's parameter names, such as `bert.`."""
+        return f"{self.network.base_model_prefix}."
+
+    def encoder_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the encoder's parameters by their full names."""
+        return {n: p for n, p in self.network.named_parameters() if n.startswith(self.encoder_prefix)}
+
+    def head_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the parameters of the head in place by their full names."""
+        return {n: p for n, p in self.network.named_parameters() if not n.startswith(self.encoder_prefix)}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the head in place."""
+        return self.heads[self.head].labels
+
+    def use_head(self, name: str) -> None:
+        """Put a head in place (its very parameters, not copies). Raises `BadInput` when there is none of that name."""
+        if name not in self.heads:
+            raise BadInput(f"the model has no head named `{name}`", expected=f"one of {', '.join(self.heads) or 'none'}")
+        head = self.heads[name]
+        for full_name, parameter in head.parameters.items():
+            _assign(self.network, full_name, parameter)
+        config = self.network.config
+        config.num_labels = len(head.labels)
+        config.id2label = dict(enumerate(head.labels))
+        config.label2id = {label: i for i, label in enumerate(head.labels)}
+        self.network.num_labels = len(head.labels)
+        self.head = name
+
+    def add_head(self, name: str, labels: tuple[str, ...], seed: int) -> None:
+        """Add a head with small random weights drawn from `seed` (matrices normal, vectors zero) and put it in place."""
+        self.heads[name] = Head(labels, _fresh_head(self.network, self.head_parameters(), len(labels), seed))
+        self.use_head(name)
+
+
+def _assign(network: nn.Module, full_name: str, parameter: nn.Parameter) -> None:
+    path, _, leaf = full_name.rpartition(".")
+    module = network.get_submodule(path)
+    setattr(module, leaf, parameter)
+    if leaf == "weight" and hasattr(module, "out_features"):
+        module.out_features = parameter.shape[0]
+
+
+def _fresh_head(network: Any, like: dict[str, nn.Parameter], labels: int, seed: int) -> dict[str, nn.Parameter]:
+    """Return new head parameters shaped like `like`, with the output size (its `num_labels`) replaced by `labels`."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    deviation = getattr(network.config, "initializer_range", 0.02)
+    old, fresh = network.config.num_labels, {}
+    for name, parameter in like.items():
+        last = name.rsplit(".", 2)[-2] in {"classifier", "out_proj", "score"} and parameter.shape[0] == old
+        shape = (labels, *parameter.shape[1:]) if last else tuple(parameter.shape)
+        value = torch.zeros(shape)
+        if len(shape) > 1:
+            value.normal_(0.0, deviation, generator=generator)
+        fresh[name] = torch.nn.Parameter(value)
+    return fresh
+
+
+def load(start: Start, home: Home) -> Model:
+    """Return the start model in fp32 on the processor, in eval mode, with every head it has (none for a bare base).
+
+    Raises `Corrupt` when the base's or the adapter's bytes are not those of the reference.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = bases.locate(start.base)
+    network = AutoModelForSequenceClassification.from_pretrained(
+        folder, use_safetensors=True, num_labels=2, dtype="float32", attn_implementation="sdpa"
+    ).eval()
+    model = Model(network, AutoTokenizer.from_pretrained(folder))
+    if start.adapter is not None:
+        from holdfast import adapters
+
+        adapters.apply(model, home.store.open(start.adapter))
+    return model
+
+
+def load_with_head(start: Start, home: Home, head: str, labels: tuple[str, ...], seed: int) -> Model:
+    """Return the start model with `head` in place: the one it has when the labels match, else a new one.
+
+    Raises `BadInput` when the model has a head of that name with other labels.
+    """
+    model = load(start, home)
+    known: HeadInfo | None = start.heads.get(head)
+    if known is None:
+        model.add_head(head, labels, seed)
+        return model
+    if set(known.labels) != set(labels):
+        raise BadInput(
+            f"the start model's head `{head}` has the labels {', '.join(known.labels)}, the data has {', '.join(labels)}",
+            key="learn.head",
+            remedy="Give the head another name to make a new one.",
+        )
+    model.use_head(head)
+    return model
