@@ -58,10 +58,14 @@ def find(explicit: Path | None = None, start: Path | None = None) -> Home:
 
     The folder is created and marked. Raises `BadInput` when it cannot be written to.
     """
+    return make(locate(explicit, start))
+
+
+def locate(explicit: Path | None = None, start: Path | None = None) -> Path:
+    """Return where the home is or would be, by the rule of `find`, creating nothing."""
     here = (start or Path.cwd()).resolve()
     named = explicit or (Path(os.environ["HOLDFAST_HOME"]) if os.environ.get("HOLDFAST_HOME") else None)
-    path = named.expanduser().resolve() if named else _nearest(here) or here / ".holdfast"
-    return make(path)
+    return named.expanduser().resolve() if named else _nearest(here) or here / ".holdfast"
 
 
 def _nearest(here: Path) -> Path | None:
@@ -96,7 +100,7 @@ def environment(home: Home) -> dict[str, str]:
     Must be in place before any of them is imported. Addresses that the user set explicitly are left alone.
     """
     prefect = home.path / "prefect"
-    values = {
+    return {
         "PREFECT_HOME": str(prefect),
         "PREFECT_PROFILES_PATH": str(prefect / "profiles.toml"),
         "PREFECT_LOCAL_STORAGE_PATH": str(home.path / "results"),
@@ -119,4 +123,3 @@ def environment(home: Home) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "HOLDFAST_HOME": str(home.path),
     }
-    return values

@@ -1,0 +1,44 @@
+"""One command runs a chain: a file whose start model is not registered yet is preceded by the file that makes it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from holdfast import spec
+from holdfast.errors import BadInput, HoldfastError
+from holdfast.home import Home
+from holdfast.records import Result
+
+_MODELS = "models:/"
+
+
+def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], None] = lambda line: None) -> Result:
+    """Run `adapt` for the files that `file` needs first, then for `file`; return the last result.
+
+    Raises `BadInput` when files need each other in a circle, `HoldfastError` when a needed one was not promoted.
+    """
+    from flows.adapt import adapt
+
+    for needed in _needed(file, overrides, home):
+        announce(f"{needed}: makes the start model of {file}; running it first")
+        first = Result(**adapt(str(needed), [], str(home.path)))
+        if first.verdict != "promoted":
+            raise HoldfastError(f"{needed}: was not promoted ({first.reason}), so {file} has nothing to start from")
+    return Result(**adapt(str(file), overrides, str(home.path)))
+
+
+def _needed(file: Path, overrides: list[str], home: Home) -> list[Path]:
+    """Return the files to run before `file`, the first one first."""
+    from holdfast.registry import versions
+
+    files: list[Path] = []
+    pipeline = spec.load(file, overrides)
+    while pipeline.start.made_by and pipeline.start.model.startswith(_MODELS):
+        name = pipeline.start.model.removeprefix(_MODELS).replace("/", "@").partition("@")[0]
+        if versions.exists(name, home):
+            break
+        made_by = pipeline.start.made_by
+        if made_by in files or made_by == file.resolve():
+            raise BadInput("start models are made by each other in a circle", file=made_by, key="start.made_by")
+        files.insert(0, made_by)
+        pipeline = spec.load(made_by)
+    return files

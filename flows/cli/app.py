@@ -1,0 +1,31 @@
+"""The `holdfast` command: its commands, and what an error looks like and exits with."""
+
+import typer
+
+from flows.cli import check, data, export, init, predict, promote, reset, run, show, versions
+
+app = typer.Typer(
+    name="holdfast",
+    help="Adapt language models to new data without making them forget, and keep them adapted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+app.command()(init.init)
+app.command()(check.check)
+app.command()(run.run)
+app.command()(versions.versions)
+app.command()(show.show)
+app.command()(predict.predict)
+app.command()(export.export)
+app.command()(promote.promote)
+app.command()(promote.rollback)
+app.add_typer(data.app, name="data", help=data.__doc__)
+app.command()(reset.reset)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

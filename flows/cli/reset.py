@@ -1,0 +1,29 @@
+"""`holdfast reset`: remove this home and nothing else."""
+
+import shutil
+from typing import Annotated
+
+import typer
+
+from flows.cli import common
+
+
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it only what would go is named.")] = False,
+    home: common.HomeOption = None,
+    json: common.JsonOption = False,
+) -> None:
+    """Remove the home: its data, artifacts, versions and ledger."""
+    with common.guarded(json):
+        from holdfast import home as homes
+        from holdfast.errors import BadInput
+
+        path = homes.locate(home)
+        if not homes.is_home(path):
+            raise BadInput("is no Holdfast home, so nothing was removed", file=path)
+        if yes:
+            shutil.rmtree(path)
+        if json:
+            common.print_json({"home": str(path), "removed": yes})
+        else:
+            typer.echo(f"removed {path}" if yes else f"would remove {path}; add --yes to do it")

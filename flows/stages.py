@@ -1,0 +1,55 @@
+"""How a flow runs a stage: times it, knows whether it was reused, and never trusts a reused artifact unverified."""
+
+import time
+from typing import Any, TypeVar
+
+from prefect import Task
+from prefect.states import State
+
+from holdfast import progress
+from holdfast.home import Home
+from holdfast.records import Artifact, Record, StageTime
+
+Given = TypeVar("Given", bound=Record)
+STAGES = ("prepare", "validate", "assess", "select", "tune", "evaluate", "register", "gate")
+
+
+class Stages:
+    """Runs stages in one home and keeps their times."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.times: list[StageTime] = []
+
+    def run(self, stage: Task, gives: type[Given], **inputs: Any) -> Given:
+        """Run a stage's task with `inputs` and return its record; a damaged cached result is made again."""
+        begun = time.perf_counter()
+        state: State = stage(**inputs, home=self.home, return_state=True)
+        record = gives(**state.result())
+        cached = state.name == "Cached"
+        if cached and not self._whole(record):
+            state = stage.with_options(refresh_cache=True)(**inputs, home=self.home, return_state=True)
+            record, cached = gives(**state.result()), False
+        self.times.append(StageTime(name=stage.name, seconds=round(time.perf_counter() - begun, 3), cached=cached))
+        progress.report("stages", len(self.times), len(STAGES))
+        return record
+
+    def _whole(self, record: Record) -> bool:
+        """Say whether every artifact of a record is in the store, byte for byte; drop the ones that are not."""
+        damaged = [artifact for artifact in artifacts(record) if not self.home.store.holds(artifact)]
+        for artifact in damaged:
+            self.home.store.discard(artifact)
+        return not damaged
+
+
+def artifacts(value: Any) -> list[Artifact]:
+    """Return every artifact that a record points at, however deep."""
+    if isinstance(value, Artifact):
+        return [value]
+    if isinstance(value, Record):
+        return [found for name in type(value).model_fields for found in artifacts(getattr(value, name))]
+    if isinstance(value, dict):
+        return [found for item in value.values() for found in artifacts(item)]
+    if isinstance(value, list | tuple):
+        return [found for item in value for found in artifacts(item)]
+    return []

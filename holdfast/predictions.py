@@ -1,0 +1,54 @@
+"""Predictions for rows of any table: the label and the probability of every label beside what the row had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from holdfast import choices, inference
+from holdfast.errors import BadInput
+
+if TYPE_CHECKING:
+    from holdfast.models import Model
+
+
+def choose_head(model: Model, head: str | None) -> None:
+    """Put `head` in place, or the only one; raise `BadInput` when there are several and none is named."""
+    if head is None and len(model.heads) != 1:
+        raise BadInput("the version has several heads", key="--head", expected=f"one of {', '.join(model.heads)}")
+    model.use_head(head or next(iter(model.heads)))
+
+
+def predict(model: Model, rows: list[dict[str, Any]], text: str, file: Path, first: int = 0) -> list[dict[str, Any]]:
+    """Return `rows` with `prediction` and `probability_LABEL` columns; `first` is how many rows of `file` came before.
+
+    Raises `BadInput` naming the file, row and column of a missing or empty text.
+    """
+    texts = [_text(row, text, file, first + i + 1) for i, row in enumerate(rows)]
+    probabilities = softmax(inference.logits(model, texts))
+    return [{**row, **_columns(model.labels, p)} for row, p in zip(rows, probabilities, strict=True)]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the softmax over the last axis, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    exponentials = np.exp(shifted)
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def _text(row: dict[str, Any], column: str, file: Path, number: int) -> str:
+    if column not in row:
+        remedy = choices.nearest(column, list(row)) or "Name the column of texts with --text."
+        raise BadInput("no such column", file=file, key=column, expected=f"one of {', '.join(row)}", remedy=remedy)
+    value = row[column]
+    if not isinstance(value, str) or not value.strip():
+        raise BadInput("the text is empty", file=file, row=number, key=column)
+    return value
+
+
+def _columns(labels: tuple[str, ...], probabilities: np.ndarray) -> dict[str, Any]:
+    best = int(np.argmax(probabilities))
+    chances = {f"probability_{label}": round(float(p), 6) for label, p in zip(labels, probabilities, strict=True)}
+    return {"prediction": labels[best], **chances}

@@ -1,0 +1,31 @@
+"""After the gate: write the report, and show it in Prefect."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from holdfast.home import Home
+from holdfast.records import Result
+
+
+@task(name="publish", persist_result=False)
+def publish(home: Home, **parts: Any) -> dict[str, Any]:
+    """Write the report of a run, leave Prefect artifacts (scores, selection, stage times, links), return the result."""
+    from holdfast import report, results
+
+    result = results.assemble(home=home, **parts)
+    page = report.write(Path(result.report).parent, result, home=home, **parts)
+    _show_in_prefect(result, page)
+    return result.model_dump(mode="json")
+
+
+def _show_in_prefect(result: Result, page: Path) -> None:
+    key = f"{result.pipeline}-{result.version}".lower().replace(".", "-").replace("_", "-")
+    rows: list[dict[str, Any]] = [{"task": "target", **result.target.model_dump(mode="json")}]
+    rows += [{"task": task.name, **task.model_dump(mode="json")} for task in result.remembered]
+    create_table_artifact(rows, key=f"{key}-scores", description=f"{result.verdict}: {result.reason}")
+    create_table_artifact([s.model_dump() for s in result.stages], key=f"{key}-stages", description="Seconds per stage")
+    create_markdown_artifact(page.with_suffix(".md").read_text(encoding="utf-8"), key=f"{key}-report")
+    create_link_artifact(page.as_uri(), key=f"{key}-page", description=f"The report; MLflow run {result.run_id}")

@@ -1,0 +1,43 @@
+"""Stage 5: tune what may move."""
+
+from typing import Any
+
+from holdfast import progress
+from holdfast.home import Home
+from holdfast.records import Assessed, Selected, Start, Validated
+from holdfast.spec import Recipe, Remember
+from tasks import caching
+
+
+def _sees(parameters: dict[str, Any]) -> list[Any]:
+    validated, recipe, remember = (parameters[name] for name in ("validated", "recipe", "remember"))
+    data = [caching.datasets(validated.datasets, "train", "valid"), validated.labels]
+    importance = parameters["assessed"].artifact if "ewc" in recipe.anchors else None
+    return [parameters["selected"].artifact, importance, data, parameters["start"], recipe, caching.promises(remember)]
+
+
+def _choices(parameters: dict[str, Any]) -> list[str]:
+    recipe: Recipe = parameters["recipe"]
+    chosen = (recipe.examples, recipe.objective, recipe.anchors, recipe.schedule)
+    axes = zip(("examples", "objectives", "anchors", "schedules"), chosen, strict=True)
+    return [module for axis, names in axes for module in caching.modules(axis, names)]
+
+
+@caching.stage("holdfast.training.tune", _sees, _choices)
+def tune(
+    selected: Selected,
+    assessed: Assessed,
+    validated: Validated,
+    start: Start,
+    recipe: Recipe,
+    remember: tuple[Remember, ...],
+    home: Home,
+) -> dict[str, Any]:
+    """Return `Tuned`: the adapter and its loss curve."""
+    from holdfast.training import tune as training
+
+    def report(step: int, total: int, figures: dict[str, float]) -> None:
+        progress.report("tune", step, total, figures)
+
+    tuned = training.tune(selected, assessed, validated, start, recipe, remember, home, report)
+    return tuned.model_dump(mode="json")
