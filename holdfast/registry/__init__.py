@@ -1,0 +1,1 @@
+"""MLflow and the ledger: lineage, versions, promotion."""

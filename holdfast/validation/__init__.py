@@ -1,0 +1,1 @@
+"""Great Expectations suites, and what to do with a bad row."""

@@ -1,0 +1,1 @@
+"""Datasets: the registry, their versions, and the private DVC repository."""
