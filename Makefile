@@ -1,5 +1,5 @@
 # Everything a fresh machine needs: `make demo` and `make test` install what is missing and then run.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 INSTALLED := .venv/installed
@@ -13,7 +13,7 @@ install: $(INSTALLED)
 
 # torch first and by version: a CPU build is enough, and anything else may bring gigabytes of CUDA.
 $(INSTALLED): requirements.lock pyproject.toml
-	command -v $(PYTHON) >/dev/null || { echo "Holdfast needs Python 3.11: set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11))" || { echo "Holdfast needs Python 3.11: make PYTHON=/path/to/python3.11"; exit 1; }
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	$(PIP) torch==2.13.0
 	$(PIP) --no-deps -r requirements.lock
