@@ -32,7 +32,7 @@ from tasks.validate import validate
 
 
 @flow(name="adapt", flow_run_name="adapt {file}", persist_result=False)
-def adapt(file: str, overrides: list[str], home: str) -> dict[str, Any]:
+async def adapt(file: str, overrides: list[str], home: str) -> dict[str, Any]:
     """Adapt a model as the pipeline file says and return the result (`holdfast.records.Result`) as a dictionary.
 
     `overrides` are `dotted.key=value` pairs; `home` is the folder where state lives.
@@ -40,34 +40,34 @@ def adapt(file: str, overrides: list[str], home: str) -> dict[str, Any]:
     pipeline, stages = spec.load(Path(file), overrides), Stages(homes.make(Path(home)))
     learn, remember, training = pipeline.learn, pipeline.remember, pipeline.training
 
-    prepared = stages.run(prepare, Prepared, pipeline=pipeline)
+    prepared = await stages.run(prepare, Prepared, pipeline=pipeline)
     start = prepared.start
-    validated = stages.run(
+    validated = await stages.run(
         validate, Validated, datasets=prepared.datasets, start=start, learn=learn, remember=remember,
         max_length=training.max_length,
     )  # fmt: skip
-    assessed = stages.run(
+    assessed = await stages.run(
         assess, Assessed, validated=validated, start=start, settings=pipeline.assess, learn=learn, remember=remember,
         training=training, elementwise=pipeline.needs_elementwise_importance(),
     )  # fmt: skip
-    selected = stages.run(
+    selected = await stages.run(
         select, Selected, assessed=assessed, start=start, parameters=pipeline.parameters, head=learn.head,
         labels=validated.labels, seed=training.seed,
     )  # fmt: skip
-    tuned = stages.run(
+    tuned = await stages.run(
         tune, Tuned, selected=selected, assessed=assessed, validated=validated, start=start, recipe=pipeline.recipe,
         remember=remember,
     )  # fmt: skip
     champion: Start | None = rival(pipeline.registered_name, tuned.adapter.digest, stages.home)
-    evaluated = stages.run(
+    evaluated = await stages.run(
         evaluate, Evaluated, tuned=tuned, validated=validated, start=start, champion=champion, learn=learn,
         remember=remember, training=training,
     )  # fmt: skip
-    registered = stages.run(
+    registered = await stages.run(
         register, Registered, pipeline=pipeline, prepared=prepared, validated=validated, assessed=assessed,
         selected=selected, tuned=tuned, evaluated=evaluated,
     )  # fmt: skip
-    verdict = stages.run(gate, Verdict, registered=registered, evaluated=evaluated, settings=pipeline.gate)
+    verdict = await stages.run(gate, Verdict, registered=registered, evaluated=evaluated, settings=pipeline.gate)
 
     return publish.publish(
         pipeline=pipeline, prepared=prepared, validated=validated, assessed=assessed, selected=selected, tuned=tuned,

@@ -1,5 +1,8 @@
 """One command runs a chain: a file whose start model is not registered yet is preceded by the file that makes it."""
 
+import asyncio
+import importlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +12,7 @@ from holdfast.home import Home
 from holdfast.records import Result
 
 _MODELS = "models:/"
+_EARLY = ("mlflow", "dvc.repo", "torch")
 
 
 def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], None] = lambda line: None) -> Result:
@@ -16,14 +20,28 @@ def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], 
 
     Raises `BadInput` when files need each other in a circle, `HoldfastError` when a needed one was not promoted.
     """
+    _import_early()
     from flows.adapt import adapt
+
+    def one(path: Path, changes: list[str]) -> Result:
+        return Result(**asyncio.run(adapt(str(path), changes, str(home.path))))
 
     for needed in _needed(file, overrides, home):
         announce(f"{needed}: makes the start model of {file}; running it first")
-        first = Result(**adapt(str(needed), [], str(home.path)))
+        first = one(needed, [])
         if first.verdict != "promoted":
             raise HoldfastError(f"{needed}: was not promoted ({first.reason}), so {file} has nothing to start from")
-    return Result(**adapt(str(file), overrides, str(home.path)))
+    return one(file, overrides)
+
+
+def _import_early() -> None:
+    """Import what the stages will need while Prefect's temporary server starts in its own process."""
+
+    def work() -> None:
+        for module in _EARLY:
+            importlib.import_module(module)
+
+    threading.Thread(target=work, daemon=True).start()
 
 
 def _needed(file: Path, overrides: list[str], home: Home) -> list[Path]:

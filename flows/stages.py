@@ -21,15 +21,15 @@ class Stages:
         self.home = home
         self.times: list[StageTime] = []
 
-    def run(self, stage: Task, gives: type[Given], **inputs: Any) -> Given:
+    async def run(self, stage: Task, gives: type[Given], **inputs: Any) -> Given:
         """Run a stage's task with `inputs` and return its record; a damaged cached result is made again."""
         begun = time.perf_counter()
         state: State = stage(**inputs, home=self.home, return_state=True)
-        record = gives(**state.result())
+        record = gives(**await state.aresult())
         cached = state.name == "Cached"
         if cached and not self._whole(record):
             state = stage.with_options(refresh_cache=True)(**inputs, home=self.home, return_state=True)
-            record, cached = gives(**state.result()), False
+            record, cached = gives(**await state.aresult()), False
         self.times.append(StageTime(name=stage.name, seconds=round(time.perf_counter() - begun, 3), cached=cached))
         progress.report("stages", len(self.times), len(STAGES))
         return record

@@ -1,0 +1,49 @@
+"""The result of a run, put together from its stages' records: what `holdfast run --json` prints."""
+
+from typing import Any
+
+from holdfast import lineage
+from holdfast.home import Home
+from holdfast.records import (
+    Evaluated,
+    Prepared,
+    Registered,
+    Result,
+    Selected,
+    StageTime,
+    Tuned,
+    Validated,
+    Verdict,
+)
+from holdfast.spec import Pipeline
+
+
+def assemble(
+    home: Home,
+    pipeline: Pipeline,
+    prepared: Prepared,
+    validated: Validated,
+    selected: Selected,
+    tuned: Tuned,
+    evaluated: Evaluated,
+    registered: Registered,
+    verdict: Verdict,
+    stages: tuple[StageTime, ...],
+    **_: Any,
+) -> Result:
+    """Return the run's result; `report` is where its page is to be written, below the home's reports."""
+    page = home.reports / registered.name / f"version-{registered.version}" / "report.html"
+    return Result(
+        pipeline=pipeline.name,
+        verdict=verdict.verdict,
+        reason=verdict.reason,
+        version=registered.version,
+        run_id=registered.run_id,
+        target=evaluated.target,
+        remembered=evaluated.remembered,
+        selection=selected.model_dump(mode="json", exclude={"artifact"}),
+        stages=stages,
+        lineage=lineage.trace(pipeline, prepared, validated, selected, tuned, evaluated),
+        report=str(page),
+        tracking=home.tracking_uri,
+    )

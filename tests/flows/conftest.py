@@ -1,0 +1,106 @@
+"""Runs of the real command and of several flows in one process, each in a home of its own."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., tuple[int, dict[str, Any], str]]
+
+_DRIVER = """
+import json, sys
+from pathlib import Path
+from flows.cli import common
+home = common.enter(Path(sys.argv[1]))
+from flows import chain
+from holdfast.errors import HoldfastError
+for line in sys.stdin:
+    job = json.loads(line)
+    exec(job.get("before", ""))
+    try:
+        print(chain.run(Path(job["file"]), job.get("set", []), home).model_dump_json(), file=sys.__stdout__, flush=True)
+    except HoldfastError as error:
+        print(json.dumps({"error": str(error)}), file=sys.__stdout__, flush=True)
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Run:
+    """Call `holdfast ARGS --home HOME --json` in a third folder; return (exit code, the JSON object, stderr)."""
+    place = tmp_path / "third-folder"
+    place.mkdir()
+
+    def call(*args: str, cwd: Path = place, home: Path = tmp_path / "home") -> tuple[int, dict[str, Any], str]:
+        line = [str(Path(sys.executable).with_name("holdfast")), *args, "--home", str(home), "--json"]
+        done = subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=600)
+        try:
+            return done.returncode, json.loads(done.stdout), done.stderr
+        except ValueError as error:
+            raise AssertionError(f"{line}: stdout is not one JSON object:\n{done.stdout}\n{done.stderr}") from error
+
+    return call
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
+    """Run several jobs ({file, set, before}) in one process, so that Prefect's server starts once."""
+
+    def call(*jobs: dict[str, Any], code: Path = ROOT) -> list[dict[str, Any]]:
+        text = "".join(json.dumps(job, default=str) + "\n" for job in jobs)
+        line = [sys.executable, "-c", _DRIVER, str(tmp_path / "home")]
+        environment = {**os.environ, "PYTHONPATH": str(code)}
+        done = subprocess.run(
+            line, input=text, cwd=tmp_path, capture_output=True, text=True, timeout=900, env=environment
+        )
+        found = [json.loads(answer) for answer in done.stdout.splitlines()]
+        assert len(found) == len(jobs), done.stdout + done.stderr
+        return found
+
+    return call
+
+
+@pytest.fixture
+def toy(tmp_path: Path, tiny_base: Path) -> Path:
+    """A pipeline file in a folder outside the checkout that learns a toy sentiment task on the tiny encoder."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    write_rows(folder / "train.csv", sentences(range(0, 40)))
+    write_rows(folder / "valid.csv", sentences(range(40, 50)))
+    write_rows(folder / "test.csv", sentences(range(50, 90)))
+    spec = {
+        "name": "toy",
+        "start": {"model": str(tiny_base)},
+        "learn": {"train": "train.csv", "valid": "valid.csv", "test": "test.csv"},
+        "assess": {"examples": 16},
+        "training": {"epochs": 3, "learning_rate": 5e-3, "precision": "fp32"},
+    }
+    (folder / "toy.yaml").write_text(yaml.safe_dump(spec))
+    return folder / "toy.yaml"
+
+
+def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write rows as CSV."""
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def sentences(numbers: range) -> list[dict[str, str]]:
+    """Return two labelled sentences per number, all distinct; every number gives other words around the same cue."""
+    cues = {"positive": ["good", "fine", "great", "nice"], "negative": ["bad", "awful", "poor", "nasty"]}
+    things = ["movie", "food", "service"]
+    rows = []
+    for number in numbers:
+        for label, words in cues.items():
+            filler = " ".join("not" if bit == "1" else "very" for bit in f"{number:07b}").replace("not", "and the")
+            rows.append({"text": f"{things[number % 3]} {filler} was {words[number % 4]}", "label": label})
+    return rows
