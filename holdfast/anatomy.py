@@ -144,7 +144,15 @@ def attention(model: Model) -> list[Attention]:
     groups = getattr(config, "num_key_value_heads", None) or heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
     return [
-        Attention(*(f"{layer}.{part}" for part in (row.query, row.key, row.value, row.output)), heads, groups, head_dim)
+        Attention(
+            query=f"{layer}.{row.query}",
+            key=f"{layer}.{row.key}",
+            value=f"{layer}.{row.value}",
+            output=f"{layer}.{row.output}",
+            heads=heads,
+            groups=groups,
+            head_dim=head_dim,
+        )
         for layer in layers(model)
     ]
 

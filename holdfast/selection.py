@@ -8,20 +8,25 @@ is counted apart.
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from holdfast import digests
+from holdfast import anatomy, choices, digests, models
 from holdfast.errors import BadInput
+from holdfast.importance import read
+from holdfast.records import Selected
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from holdfast.choices import Choices
+    from holdfast.home import Home
+    from holdfast.importance.read import Importance
     from holdfast.models import Model
+    from holdfast.records import Assessed, Start
 
 _FILE, _MASKS = "selection.json", "masks.safetensors"
 _NAMES = 8
@@ -67,7 +72,7 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def masked_names(selection: Selection) -> frozenset[str]:
-    """Return the names of the partly moving tensors: their weight decay must be 0, or decay moves the frozen entries."""
+    """Return the names of the partly moving tensors: their weight decay must be 0, or it moves frozen entries."""
     return frozenset(selection.partial)
 
 
@@ -117,7 +122,7 @@ def save(selection: Selection, folder: Path) -> None:
 def _write(path: Path, data: bytes) -> None:
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def load(folder: Path) -> Selection:
@@ -181,5 +186,69 @@ def _inject_lora(model: Model, selection: Selection) -> None:
         return
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(selection.seed)
-        inject_adapter_in_model(LoraConfig(**selection.lora), model.network.base_model)
+        inject_adapter_in_model(LoraConfig(**(selection.lora or {})), model.network.base_model)
     model.network.train(model.network.training)
+
+
+def select(
+    assessed: Assessed, start: Start, parameters: Choices, head: str, labels: tuple[str, ...], seed: int, home: Home
+) -> Selected:
+    """Return the plan of what moves: the choices of the `parameters` axis united on the start model.
+
+    The artifact holds the selection's files and `plan.json` (counts per part of the encoder and per tensor, and how
+    anything was ranked). Raises `BadInput` when nothing is selected, or everything where a part was meant.
+    """
+    model = models.load_with_head(start, home, head, labels, seed)
+    selection = replace(_united(model, read.load(home, assessed), parameters), seed=seed)
+    plan = _plan(selection, model, parameters)
+    with home.store.scratch() as scratch:
+        folder = scratch / "selection"
+        folder.mkdir()
+        save(selection, folder)
+        _write(folder / "plan.json", json.dumps(plan, indent=1, sort_keys=True).encode())
+        artifact = home.store.put(folder, "selection")
+    summary = {key: plan[key] for key in ("moved", "total", "share", "head")}
+    return Selected(**summary, names=selection.parts[:_NAMES], artifact=artifact)
+
+
+def _united(model: Model, importance: Importance, parameters: Choices) -> Selection:
+    chosen = Selection()
+    for name, values in parameters.items():
+        options = choices.options("parameters", name, values)
+        chosen = union(chosen, choices.load("parameters", name).select(model, importance, options))
+    _check(chosen, model, parameters)
+    return chosen
+
+
+def _check(selection: Selection, model: Model, parameters: Choices) -> None:
+    weights, everything = moved(selection, model), total(model)
+    if weights == 0:
+        names = ", ".join(list(model.encoder_parameters())[:_NAMES])
+        raise BadInput("nothing is selected", key="parameters", expected=f"parts of the encoder, such as {names}")
+    if weights == everything and not {"full", "lora"} & set(parameters):
+        raise BadInput(
+            f"the selection covers all {everything} weights of the encoder, where a part was meant",
+            key="parameters",
+            expected=f"fewer than {', '.join(selection.parts)}",
+            remedy="Leave one of them out, or choose `full` to train everything.",
+        )
+
+
+def _plan(selection: Selection, model: Model, parameters: Choices) -> dict[str, Any]:
+    found, everything = counts(selection, model), total(model)
+    by_part: dict[str, int] = {}
+    for name, number in found.items():
+        part = anatomy.part(model, name)
+        by_part[part] = by_part.get(part, 0) + number
+    weights = sum(found.values())
+    return {
+        "choices": parameters,
+        "moved": weights,
+        "total": everything,
+        "share": weights / everything,
+        "head": sum(p.numel() for p in model.head_parameters().values()),
+        "parts": list(selection.parts),
+        "notes": list(selection.notes),
+        "by_part": by_part,
+        "by_tensor": found,
+    }
