@@ -1,1 +1,1 @@
-"""What was lost: metrics, intervals, verdicts."""
+"""What was lost: paired intervals, forgetting metrics, representation similarity, and the stage that evaluates."""
