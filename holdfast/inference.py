@@ -21,7 +21,7 @@ def has_bf16() -> bool:
     import torch
 
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     capabilities = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(capabilities and capabilities())
 

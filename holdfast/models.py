@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast import bases
 from holdfast.errors import BadInput
-from holdfast.records import HeadInfo, Start
+from holdfast.records import BaseRef, HeadInfo, Start
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,12 +30,18 @@ class Head:
 
 @dataclass
 class Model:
-    """A network with its tokenizer and heads; `head` names the one in place."""
+    """A network with its tokenizer and heads; `head` names the one in place, `base` what the encoder was made of."""
 
     network: Any
     tokenizer: Any
     heads: dict[str, Head] = field(default_factory=dict)
     head: str = ""
+    base: BaseRef | None = None
+
+    @property
+    def encoder(self) -> Any:
+        """The bare encoder inside the network; its parameters' names lack `encoder_prefix`."""
+        return self.network.base_model
 
     @property
     def encoder_prefix(self) -> str:
@@ -58,9 +64,12 @@ class Model:
     def use_head(self, name: str) -> None:
         """Put a head in place (its very parameters, not copies). Raises `BadInput` when there is none of that name."""
         if name not in self.heads:
-            raise BadInput(f"the model has no head named `{name}`", expected=f"one of {', '.join(self.heads) or 'none'}")
+            raise BadInput(
+                f"the model has no head named `{name}`", expected=f"one of {', '.join(self.heads) or 'none'}"
+            )
         head = self.heads[name]
         for full_name, parameter in head.parameters.items():
+            parameter.data = parameter.data.to(self.network.device)
             _assign(self.network, full_name, parameter)
         config = self.network.config
         config.num_labels = len(head.labels)
@@ -70,7 +79,7 @@ class Model:
         self.head = name
 
     def add_head(self, name: str, labels: tuple[str, ...], seed: int) -> None:
-        """Add a head with small random weights drawn from `seed` (matrices normal, vectors zero) and put it in place."""
+        """Put a new head in place, its weights small and drawn from `seed` (matrices normal, vectors zero)."""
         self.heads[name] = Head(labels, _fresh_head(self.network, self.head_parameters(), len(labels), seed))
         self.use_head(name)
 
@@ -105,13 +114,8 @@ def load(start: Start, home: Home) -> Model:
 
     Raises `Corrupt` when the base's or the adapter's bytes are not those of the reference.
     """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     folder = bases.locate(start.base)
-    network = AutoModelForSequenceClassification.from_pretrained(
-        folder, use_safetensors=True, num_labels=2, dtype="float32", attn_implementation="sdpa"
-    ).eval()
-    model = Model(network, AutoTokenizer.from_pretrained(folder))
+    model = Model(bases.network(folder), bases.tokenizer(folder), base=start.base)
     if start.adapter is not None:
         from holdfast import adapters
 
@@ -131,7 +135,8 @@ def load_with_head(start: Start, home: Home, head: str, labels: tuple[str, ...],
         return model
     if set(known.labels) != set(labels):
         raise BadInput(
-            f"the start model's head `{head}` has the labels {', '.join(known.labels)}, the data has {', '.join(labels)}",
+            f"the start model's head `{head}` has the labels {', '.join(known.labels)}, "
+            f"the data has {', '.join(labels)}",
             key="learn.head",
             remedy="Give the head another name to make a new one.",
         )
