@@ -1,1 +1,1 @@
-"""Datasets: the registry, their versions, and the private DVC repository."""
+"""Dataset versions: the registry of known datasets, the home's private DVC repository, and the prepare stage."""
