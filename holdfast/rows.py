@@ -20,7 +20,8 @@ _FILE = "rows.jsonl"
 def read(home: Home, dataset: DatasetVersion) -> list[Row]:
     """Return the rows of a dataset version, in order, after verifying its digest."""
     path = home.store.open(dataset.artifact) / _FILE
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(encoding="utf-8", newline="\n") as lines:  # str.splitlines would also break a text at U+2028
+        return [json.loads(line) for line in lines]
 
 
 def write(home: Home, rows: Iterable[Row]) -> tuple[Artifact, str]:
