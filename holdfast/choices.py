@@ -43,7 +43,9 @@ def load(axis: Axis, name: str, key: str | None = None) -> ModuleType:
     known = names(axis)
     if name not in known:
         near = nearest(name, known)
-        raise BadInput(f"no choice named `{name}` for {axis}", key=key, expected=f"one of {', '.join(known)}", remedy=near)
+        raise BadInput(
+            f"no choice named `{name}` for {axis}", key=key, expected=f"one of {', '.join(known)}", remedy=near
+        )
     return importlib.import_module(module_name(axis, name))
 
 

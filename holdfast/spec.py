@@ -160,7 +160,9 @@ class Pipeline(Section):
 
     def chosen(self) -> list[tuple[choices.Axis, str]]:
         """Return every (axis, choice) of the method."""
-        axes = zip(choices.AXES, (self.examples, self.parameters, self.objective, self.anchors, self.schedule), strict=True)
+        axes = zip(
+            choices.AXES, (self.examples, self.parameters, self.objective, self.anchors, self.schedule), strict=True
+        )
         return [(axis, name) for axis, chosen in axes for name in chosen]
 
     def needs_elementwise_importance(self) -> bool:

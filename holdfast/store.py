@@ -64,7 +64,9 @@ class Store:
         """Return the folder of `artifact` after checking every file against the digest; raise `Corrupt` otherwise."""
         place = self.path(artifact)
         if not place.is_dir():
-            raise Corrupt(f"{place}: the {artifact.kind} artifact {artifact.digest[:12]} is missing; run again to remake it")
+            raise Corrupt(
+                f"{place}: the {artifact.kind} artifact {artifact.digest[:12]} is missing; run again to remake it"
+            )
         if digests.of_json(digests.of_folder(place)) != artifact.digest:
             raise Corrupt(f"{place}: {self._difference(artifact)} does not match the {artifact.kind} artifact's digest")
         return place
