@@ -1,1 +1,11 @@
-"""The axis `schedules`: how are steps taken? One file per choice."""
+"""The axis `schedules`: how are steps taken? One file per choice; several compose.
+
+A choice defines `Options` and at least one of three functions:
+
+- `factor(step, total, options)`: the time shape. Every learning rate is multiplied by it at update `step` (0-based) of
+  `total`. At most one choice may have one; where none has, `plain` gives it.
+- `scale(depth, options)`: a learning rate per depth. Depth 0 is the head with the pooler, 1 the topmost layer, and so
+  on down to the embeddings, one below the first layer.
+- `frozen(order, epoch, options)`: whether a group stays frozen in `epoch` (0-based). Order 0 is the topmost group
+  that moves at all, 1 the next one below that moves, and so on.
+"""

@@ -1,1 +1,1 @@
-"""The trainer, its checkpoints, and the tune stage."""
+"""The trainer: transformers' `Trainer` with checkpoints that hold no pickle and resume to the same bytes."""

@@ -1,0 +1,38 @@
+"""Elastic weight consolidation (Kirkpatrick et al. 2017; methods.md section 5): important weights are held tighter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from holdfast import choices
+from holdfast.anchors import _quadratic
+
+if TYPE_CHECKING:
+    from holdfast.anchors._origin import Anchor, Origin
+
+SHORTHAND = "strength"
+
+
+class Options(choices.Options):
+    """`strength` is lambda.
+
+    With `normalise: none` F is the Fisher information averaged over remembered examples, as assessed: to second order
+    (and on the diagonal) the penalty is then strength times the mean KL divergence from the start model on remembered
+    data. With `mean` F is divided by its mean over the moving weights, so that strengths compare with those of `l2sp`.
+    """
+
+    strength: float = Field(100.0, gt=0)
+    normalise: Literal["none", "mean"] = "none"
+
+
+def hold(origin: Origin, options: Options) -> Anchor:
+    """Return strength / 2 * sum_i F_i (w_i - w0_i)^2 over the moving encoder weights, F the general importance."""
+    fisher = origin.importance()
+    if options.normalise == "mean":
+        moving = [name for name, p in origin.model.encoder_parameters().items() if p.requires_grad]
+        values = [fisher[name].double() for name in moving]
+        mean = float(sum(v.sum() for v in values)) / sum(v.numel() for v in values)
+        fisher = {name: fisher[name] / mean for name in moving}
+    return _quadratic.Quadratic(origin, options.strength, fisher)

@@ -1,0 +1,92 @@
+"""One batch through the network: the encoder once, then any head on any of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from holdfast import inference
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from holdfast.models import Model
+    from holdfast.training.pool import Pool
+
+
+class Forward:
+    """A batch of rows of the pool at one update `step`; `inputs` are padded tensors on the network's device.
+
+    `load(positions)` gives the inputs of other rows. Rows are numbered inside the batch; `positions` maps them to the
+    pool.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        pool: Pool,
+        inputs: dict[str, Tensor],
+        positions: Sequence[int],
+        *,
+        step: int,
+        precision: str,
+        load: Callable[[Sequence[int]], dict[str, Tensor]],
+    ) -> None:
+        self.model, self.pool, self.inputs, self.positions = model, pool, inputs, list(positions)
+        self.step, self.precision, self.load = step, precision, load
+
+    @cached_property
+    def _encoded(self) -> Any:
+        with inference.autocast(self.precision):
+            return self.model.network.base_model(**self.inputs)
+
+    def rows_by_head(self) -> dict[str, list[int]]:
+        """Return {head: the rows of this batch that it scores}."""
+        found: dict[str, list[int]] = {}
+        for row, position in enumerate(self.positions):
+            found.setdefault(self.pool.examples[position].head, []).append(row)
+        return found
+
+    def logits(self, head: str, rows: Sequence[int]) -> Tensor:
+        """Return a head's logits on some rows, float32 [rows, labels]; the head in place stays in place."""
+        before = self.model.head
+        self.model.use_head(head)
+        try:
+            with inference.autocast(self.precision), _encoder_gives(self.model.network, _take(self._encoded, rows)):
+                inputs = {name: value[list(rows)] for name, value in self.inputs.items()}
+                return self.model.network(**inputs).logits.float()
+        finally:
+            self.model.use_head(before)
+
+    def another(self, positions: Sequence[int]) -> Forward:
+        """Return a forward pass of other rows of the pool at the same step."""
+        return Forward(
+            self.model,
+            self.pool,
+            self.load(positions),
+            positions,
+            step=self.step,
+            precision=self.precision,
+            load=self.load,
+        )
+
+
+@contextmanager
+def _encoder_gives(network: Any, output: Any) -> Iterator[None]:
+    """Have the network's encoder return `output` instead of computing, so that calling the network runs the head."""
+    encoder = network.base_model
+    encoder.forward = lambda *args, **kwargs: output
+    try:
+        yield
+    finally:
+        del encoder.forward
+
+
+def _take(output: Any, rows: Sequence[int]) -> Any:
+    """Return a model output with only some rows of each of its tensors."""
+    import torch
+
+    taken = {name: value[list(rows)] for name, value in output.items() if isinstance(value, torch.Tensor)}
+    return type(output)(**taken)

@@ -1,0 +1,182 @@
+"""Everything one tuning works on, put together before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from holdfast import anatomy, choices, closures, digests, inference, rows, selection
+from holdfast.anchors import _origin
+from holdfast.importance import read
+from holdfast.training import batches, depths, machine, pool, rates
+from holdfast.training.curve import Curve
+from holdfast.training.stopping import Stopping
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from holdfast.home import Home
+    from holdfast.models import Model
+    from holdfast.records import Assessed, Selected, Start, Validated
+    from holdfast.selection import Selection
+    from holdfast.spec import Recipe, Remember, Training
+
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the earlier stages and the pipeline file hand to `tune`."""
+
+    selected: Selected
+    assessed: Assessed
+    validated: Validated
+    start: Start
+    recipe: Recipe
+    remember: Sequence[Remember]
+    home: Home
+
+    @property
+    def key(self) -> str:
+        """Digest of everything that decides the result: data, start, selection, recipe, code and packages."""
+        data = {name: version.digest for name, version in self.validated.datasets.items() if not name.endswith(".test")}
+        seen = {
+            "selected": self.selected.artifact.digest,
+            "assessed": self.assessed.artifact.digest if "ewc" in self.recipe.anchors else None,
+            "datasets": data,
+            "labels": self.validated.labels,
+            "start": [self.start.digest, {name: head.labels for name, head in self.start.heads.items()}],
+            "recipe": self.recipe.model_dump(mode="json"),
+            "remember": [(task.name, task.head, task.train is not None) for task in self.remember],
+            "code": closures.digest(["holdfast.training.tune", *self._choices()]),
+            "packages": closures.package_versions(),
+        }
+        return digests.of_json(seen)
+
+    def _choices(self) -> list[str]:
+        recipe = self.recipe
+        axes: list[tuple[choices.Axis, choices.Choices]] = [
+            ("examples", recipe.examples),
+            ("objectives", recipe.objective),
+            ("anchors", recipe.anchors),
+            ("schedules", recipe.schedule),
+        ]
+        return [choices.module_name(axis, name) for axis, chosen in axes for name in chosen]
+
+
+@dataclass
+class Job:
+    """A model with its selection attached, the rows, the method's choices, and what is recorded on the way.
+
+    `moving` are the parameters that may move, the head's included, by full name; `decayed` the names that weight decay
+    applies to; `root` the folder of this tuning's checkpoints.
+    """
+
+    model: Model
+    moving: dict[str, nn.Parameter]
+    decayed: set[str]
+    pool: pool.Pool
+    batches: batches.EpochBatches
+    schedule: rates.Schedule
+    objective: Callable[[Tensor, Tensor], Tensor]
+    anchors: dict[str, _origin.Anchor]
+    training: Training
+    valid: list[rows.Row]
+    root: Path
+    machine: dict[str, Any]
+    progress: Progress | None
+    curve: Curve
+    stopping: Stopping
+
+    @property
+    def anchored_to(self) -> str:
+        """SHA-256 of everything that the anchors hold on to."""
+        return _digest({f"{name}/{key}": t for name, anchor in self.anchors.items() for key, t in anchor.state.items()})
+
+
+def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Progress | None) -> Job:
+    """Attach the selection to the model and return the job; raise `BadInput` where the recipe does not fit it."""
+    recipe, training = given.recipe, given.recipe.training
+    rows_of = pool.build(model, given.validated.datasets, recipe, given.remember, given.home)
+    selection.attach(model, chosen)
+    _settle_heads(model)
+    moving = {name: p for name, p in model.network.named_parameters() if p.requires_grad}
+    draw = batches.draws(recipe.examples, [example.task for example in rows_of.examples], training.seed)
+    return Job(
+        model=model,
+        moving=moving,
+        decayed=_decayed(model, moving) - selection.masked_names(chosen),
+        pool=rows_of,
+        batches=batches.EpochBatches(draw, rows_of.lengths, training.batch, training.seed),
+        schedule=rates.Schedule(recipe.schedule, depths.of_parameters(model, list(moving))),
+        objective=_objective(recipe.objective),
+        anchors=_anchors(given, model, rows_of),
+        training=training,
+        valid=rows.read(given.home, given.validated.datasets["learn.valid"]),
+        root=root,
+        machine=machine.describe(training.precision),
+        progress=progress,
+        curve=Curve(),
+        stopping=Stopping(training.patience),
+    )
+
+
+def _objective(chosen: choices.Choices) -> Callable[[Tensor, Tensor], Tensor]:
+    ((name, values),) = chosen.items()
+    module, options = choices.load("objectives", name), choices.options("objectives", name, values)
+    return lambda logits, labels: module.loss(logits, labels, options)
+
+
+def _settle_heads(model: Model) -> None:
+    """Put every head on the network's device; only the one in place may move."""
+    for head in model.heads.values():
+        for parameter in head.parameters.values():
+            parameter.requires_grad_(head is model.heads[model.head])
+            parameter.data = parameter.data.to(model.network.device)
+
+
+def _anchors(given: Given, model: Model, rows_of: pool.Pool) -> dict[str, _origin.Anchor]:
+    recipe = given.recipe
+    origin = _origin.Origin(
+        model=model,
+        pool=rows_of,
+        remembered_heads=tuple(sorted({task.head or recipe.head for task in given.remember} & set(given.start.heads))),
+        seed=recipe.training.seed,
+        importance=lambda: read.load(given.home, given.assessed).elementwise("general"),
+        logits=lambda head, positions: _logits(model, rows_of, head, positions, recipe.training),
+    )
+    return {
+        name: choices.load("anchors", name).hold(origin, choices.options("anchors", name, values))
+        for name, values in recipe.anchors.items()
+    }
+
+
+def _decayed(model: Model, moving: dict[str, nn.Parameter]) -> set[str]:
+    """Return the moving parameters that weight decay applies to: no bias, and nothing of a norm."""
+    norms = {f"{name}." for name, module in model.network.named_modules() if anatomy.is_norm(module)}
+    return {name for name in moving if not name.endswith("bias") and f"{name.rpartition('.')[0]}." not in norms}
+
+
+def _logits(model: Model, rows_of: pool.Pool, head: str, positions: Sequence[int], training: Training) -> Tensor:
+    """Return the model's logits in eval mode on rows of the pool, on the network's device; the head stays in place."""
+    import torch
+
+    before = model.head
+    model.use_head(head)
+    try:
+        found = inference.logits(
+            model, rows_of.texts(positions), max_length=training.max_length, precision=training.precision
+        )
+    finally:
+        model.use_head(before)
+    return torch.from_numpy(found).to(model.network.device)
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    values = {
+        name: digests.of_bytes(tensor.detach().cpu().contiguous().numpy().tobytes()) for name, tensor in tensors.items()
+    }
+    return digests.of_json(values)
