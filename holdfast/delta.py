@@ -199,15 +199,13 @@ class DeltaModel(BaseTuner):
 
     @classmethod
     def _remap_adapter_state_dict_for_load(
-        cls, model: nn.Module, config: PeftConfig, adapter_name: str, state_dict: dict[str, torch.Tensor]
+        cls, model: nn.Module, config: DeltaConfig, adapter_name: str, state_dict: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        remapped: dict[str, torch.Tensor] = super()._remap_adapter_state_dict_for_load(
-            model, config, adapter_name, state_dict
-        )
-        strange = sorted(key for key in remapped if PREFIX not in key)
-        if strange:
-            raise ValueError(f"{NAME}: the adapter's file and its configuration disagree about `{strange[0]}`")
-        return remapped
+        own = {key.removeprefix("base_model.model."): tensor for key, tensor in state_dict.items()}
+        if patch.contents(own) != (sorted(config.whole), dict(sorted(config.partial.items()))):
+            raise ValueError(f"{NAME}: the adapter's file does not hold the tensors that its configuration names")
+        remap = super()._remap_adapter_state_dict_for_load
+        return dict(remap(model, config, adapter_name, state_dict))
 
 
 def _in_module(config: DeltaConfig, module: str) -> list[str]:

@@ -1,8 +1,7 @@
-"""Plain folders made of a version: an adapter that `peft` loads, or a whole model that `transformers` loads by itself."""
+"""Plain folders made of a version: an adapter that `peft` loads, or a whole model that `transformers` loads."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -65,7 +64,7 @@ def export(start: Start, home: Home, folder: Path, merged: bool, head: str | Non
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadInput("is not empty", file=folder, remedy="Name a new or an empty folder to export to.")
     if start.adapter is None:
-        raise BadInput("is a base model without an adapter: there is nothing to export", key=start.model)
+        raise BadInput(f"`{start.model}` is a base model without an adapter: there is nothing to export")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         made = Path(scratch) / "export"
@@ -73,7 +72,7 @@ def export(start: Start, home: Home, folder: Path, merged: bool, head: str | Non
         _write_merged(start, home, made, head) if merged else _write_adapter(start, home, made, head)
         if folder.exists():
             folder.rmdir()
-        os.rename(made, folder)
+        made.rename(folder)
     return folder
 
 
@@ -96,7 +95,7 @@ def _write_adapter(start: Start, home: Home, folder: Path, head: str | None) -> 
         digest=start.digest,
         heads=", ".join(f"`{name}`" for name in heads),
         imports="" if adapters.is_lora(folder) else _IMPORTS,
-        place=known.hub if known else bases.portable_name(start.base),
+        place=known.hub if known else start.base.name,
         head=shown,
         labels=len(labels),
         names=", ".join(labels),

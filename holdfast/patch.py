@@ -58,7 +58,8 @@ def index_dtype(entries: int) -> torch.dtype:
 def contents(patch: Mapping[str, torch.Tensor]) -> tuple[list[str], dict[str, int]]:
     """Return the names kept whole and {name: entries} of the partly kept, both sorted."""
     parts = {name.removesuffix(INDICES): len(tensor) for name, tensor in patch.items() if name.endswith(INDICES)}
-    return sorted(name for name in patch if not name.endswith((INDICES, VALUES))), dict(sorted(parts.items()))
+    of_parts = {name + suffix for name in parts for suffix in (INDICES, VALUES)}
+    return sorted(set(patch) - of_parts), dict(sorted(parts.items()))
 
 
 def apply(parameters: Mapping[str, torch.Tensor], patch: Mapping[str, torch.Tensor]) -> None:
