@@ -15,6 +15,7 @@ import numpy as np
 from holdfast.errors import BadInput
 
 _HALVINGS = 60  # of a bracket no wider than 2: below the spacing of doubles near the root
+_GROUPS = 200
 
 
 def drop_upper(negative: Any, positive: Any, n: Any, confidence: float = 0.95) -> Any:
@@ -22,7 +23,7 @@ def drop_upper(negative: Any, positive: Any, n: Any, confidence: float = 0.95) -
 
     The bound is the drop D that the score test (`score`) rejects just so: the root of `score(D) = -z`, z the standard
     normal quantile of `confidence`. It is found by bisection, which needs no starting value and cannot leave the
-    bracket [observed drop, 1], over which the score falls. With no flips at all the bound is `z^2 / (n + z^2)`, never 0.
+    bracket [observed drop, 1], over which the score falls. With no flips at all the bound is `z^2 / (n + z^2)`, not 0.
 
     Source: Tango 1998, Statistics in Medicine 17, 891-908. Like every score bound it holds its level on average rather
     than at worst. Exact coverage at a nominal 0.95, flips up to 20% each way, n from 30 to 400: where accuracy truly
@@ -41,7 +42,7 @@ def drop_upper(negative: Any, positive: Any, n: Any, confidence: float = 0.95) -
 
 
 def drop_lower(negative: Any, positive: Any, n: Any, confidence: float = 0.95) -> Any:
-    """Return the one-sided lower confidence bound of the drop: by symmetry, minus the upper bound with flips swapped."""
+    """Return the one-sided lower confidence bound of the drop: minus the upper one with the flips swapped."""
     return -drop_upper(positive, negative, n, confidence)
 
 
@@ -94,15 +95,15 @@ def bootstrap(
     """Return the two-sided BCa bootstrap interval of a paired statistic (Efron 1987, JASA 82, 171-185).
 
     `statistic` maps item indices [n] to a number, such as the difference of two F1 scores over those items. Where all
-    resamples agree the interval is that one value: do not use it for accuracies, where no flips must not mean certainty.
-    Percentiles are taken as they are where every leave-one-out value is alike and no acceleration is defined.
+    resamples agree the interval is that one value: not for accuracies, where no flips must not mean certainty.
+    The acceleration is from a jackknife that leaves out one of at most 200 groups of items, so that large n stay quick.
     """
     from scipy.stats import norm
 
     generator = np.random.default_rng(seed)
     draws = np.sort([statistic(generator.integers(0, n, n)) for _ in range(resamples)])
-    observed, items = statistic(np.arange(n)), np.arange(n)
-    left_out = np.array([statistic(np.delete(items, i)) for i in range(n)])
+    observed, items, groups = statistic(np.arange(n)), np.arange(n), min(n, _GROUPS)
+    left_out = np.array([statistic(items[items % groups != group]) for group in range(groups)])
     share = (np.sum(draws < observed) + np.sum(draws <= observed)) / (2 * resamples)
     bias = norm.ppf(np.clip(share, 1 / (resamples + 1), resamples / (resamples + 1)))
     z = norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2]) + bias
@@ -126,14 +127,13 @@ def _quantile(confidence: float) -> float:
     return float(norm.ppf(confidence))
 
 
-def _counts(negative: Any, positive: Any, n: Any) -> list[np.ndarray]:
-    arrays = np.broadcast_arrays(*(np.asarray(count, dtype=float) for count in (negative, positive, n)))
-    negative, positive, n = arrays
+def _counts(negative: Any, positive: Any, n: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    negative, positive, n = np.broadcast_arrays(*(np.asarray(count, dtype=float) for count in (negative, positive, n)))
     if np.any(n < 1) or np.any(negative < 0) or np.any(positive < 0) or np.any(negative + positive > n):
         raise BadInput(
-            "the flips do not fit the number of items", expected="at least one item, and no more flips than items"
+            "the flips do not fit the number of items", expected="at least one item and no more flips than items"
         )
-    return arrays
+    return negative, positive, n
 
 
 def _plain(values: np.ndarray) -> Any:

@@ -1,4 +1,4 @@
-"""Forgetting metrics on predictions, probabilities and scores per task. All arrays are numpy, all logarithms natural."""
+"""Forgetting metrics on predictions, probabilities and scores per task: numpy arrays, natural logarithms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Return the logarithm of the softmax over the last axis, in float64; shape as given."""
     shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    values: np.ndarray = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return values
 
 
 def accuracy(gold: np.ndarray, predicted: np.ndarray) -> float:

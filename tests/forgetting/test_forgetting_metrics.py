@@ -83,19 +83,19 @@ def test_forgetting_takes_the_best_earlier_score():
     assert metrics.forgetting(old) > -metrics.backward_transfer(old, np.array([1, 2]))
 
 
-def hsic(k, l):
-    """tr(K H L H) / (n - 1)^2 with the centring matrix H."""
+def hsic(k, m):
+    """tr(K H M H) / (n - 1)^2 with the centring matrix H."""
     n = len(k)
     h = np.eye(n) - np.ones((n, n)) / n
-    return np.trace(k @ h @ l @ h) / (n - 1) ** 2
+    return np.trace(k @ h @ m @ h) / (n - 1) ** 2
 
 
 def test_linear_cka_is_normalised_hsic():
     generator = np.random.default_rng(0)
     x = generator.normal(size=(30, 6)) + 3
     y = (x[:, :4] ** 2 + generator.normal(size=(30, 4))).astype(np.float32)
-    k, l = x @ x.T, y.astype(float) @ y.T.astype(float)
-    assert cka.linear_cka(x, y) == pytest.approx(hsic(k, l) / np.sqrt(hsic(k, k) * hsic(l, l)), rel=1e-9)
+    k, m = x @ x.T, y.astype(float) @ y.T.astype(float)
+    assert cka.linear_cka(x, y) == pytest.approx(hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m)), rel=1e-9)
 
 
 def test_linear_cka_ignores_rotation_and_scale_but_not_content():

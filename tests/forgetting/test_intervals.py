@@ -1,4 +1,4 @@
-"""Tango's interval against its equation, a closed form, a published table and its coverage; the bootstrap against scipy."""
+"""Tango's interval against its equation, a closed form, a published table and its coverage; the bootstrap too."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_intervals_equal_the_roots_of_the_quartic(b, c, n):
 
 
 def test_published_example():
-    """Airway reactivity, 1 and 7 discordant of 21: Tango interval in Fagerland, Lydersen and Laake 2014 (Stat Med 33)."""
+    """Airway reactivity, 1 and 7 discordant of 21: Tango interval in Fagerland et al. 2014 (Stat Med 33)."""
     assert intervals.drop_interval(1, 7, 21, 0.95) == pytest.approx((-0.517, -0.026), abs=5e-4)
 
 
