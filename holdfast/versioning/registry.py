@@ -53,17 +53,6 @@ class Dataset:
     parser: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Listing:
-    """One line of `holdfast data list`; `available` is `HOLDFAST_DATA`, `cache` or `download`."""
-
-    name: str
-    rows: int
-    licence: str
-    title: str
-    available: str
-
-
 @cache
 def load(folder: Path = FOLDER) -> dict[str, Dataset]:
     """Return every registered dataset by name, families and names in the order of their files."""
@@ -105,10 +94,19 @@ def find(name: str) -> Dataset:
     return known[name]
 
 
-def names(home: Home | None = None) -> list[Listing]:
-    """Return every dataset with its size, licence and where it would come from (`home` for its cache)."""
+def listing(home: Home | None = None) -> list[dict[str, Any]]:
+    """Return, for every dataset, `name`, `rows`, `licence`, `available` and `title`.
+
+    `available` says where its files would come from: `HOLDFAST_DATA`, the `cache` of `home`, or a `download`.
+    """
     return [
-        Listing(known.name, known.rows, known.licence, known.title, _available(known, home))
+        {
+            "name": known.name,
+            "rows": known.rows,
+            "licence": known.licence,
+            "available": _available(known, home),
+            "title": known.title,
+        }
         for known in load().values()
     ]
 

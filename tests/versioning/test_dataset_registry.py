@@ -102,10 +102,10 @@ def test_a_variable_that_names_no_folder_is_refused(known, home, monkeypatch, tm
 def test_what_is_not_there_is_downloaded_once_and_verified(origin, home, monkeypatch, tmp_path):
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("HOLDFAST_DATA", str(tmp_path / "empty"))
-    assert registry.names(home)[0].available == "download"
+    assert registry.listing(home)[0]["available"] == "download"
     (path,) = registry.fetch("toy/train", home)
     assert path.read_bytes() == CSV and home.cache in path.parents
-    assert registry.names(home)[0].available == "cache"
+    assert registry.listing(home)[0]["available"] == "cache"
     origin.unlink()
     assert registry.fetch("toy/train", home) == [path]
 
@@ -129,8 +129,9 @@ def test_a_failed_download_says_what_to_do(known, home):
         registry.fetch("toy/train", home)
 
 
-def test_names_list_size_licence_and_availability(known, folder, home):
-    assert registry.names(home) == [registry.Listing("toy/train", 2, "CC0", "Toy", "HOLDFAST_DATA")]
+def test_the_listing_has_size_licence_and_availability(known, folder, home):
+    toy = {"name": "toy/train", "rows": 2, "licence": "CC0", "available": "HOLDFAST_DATA", "title": "Toy"}
+    assert registry.listing(home) == [toy]
 
 
 # --- the real files, where they are present -------------------------------------------------------------------------
@@ -153,7 +154,7 @@ def real(real_data, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOLDFAST_DATA", str(real_data))
         rows = {name: registry.rows(found, registry.fetch(name, home)) for name, found in registry.load().items()}
-        assert {listing.available for listing in registry.names(home)} == {"HOLDFAST_DATA"}
+        assert {entry["available"] for entry in registry.listing(home)} == {"HOLDFAST_DATA"}
     return rows
 
 
