@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from holdfast.models import Model
 
@@ -58,6 +59,8 @@ def logits(
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Return the logits of the head in place, float32 [texts, labels], computed in eval mode without gradients."""
+    if not texts:
+        return np.zeros((0, len(model.labels)), np.float32)
     return _run(model, texts, lambda output, inputs: output.logits, max_length, batch, precision, progress)
 
 
@@ -70,6 +73,8 @@ def features(
         mask = inputs["attention_mask"].unsqueeze(-1)
         return (output.hidden_states[-1].float() * mask).sum(1) / mask.sum(1)
 
+    if not texts:
+        return np.zeros((0, model.network.config.hidden_size), np.float32)
     return _run(model, texts, pool, max_length, batch, precision, None, output_hidden_states=True)
 
 
@@ -85,11 +90,9 @@ def _run(
 ) -> np.ndarray:
     import torch
 
-    encoded = encode(model, texts, max_length)
-    training, device = model.network.training, model.network.device
-    model.network.eval()
+    encoded, device = encode(model, texts, max_length), model.network.device
     rows: list[np.ndarray | None] = [None] * len(texts)
-    with torch.inference_mode(), autocast(precision):
+    with evaluating(model.network), torch.inference_mode(), autocast(precision):
         for chosen in batches_by_length([len(e["input_ids"]) for e in encoded], batch):
             inputs = model.tokenizer.pad([encoded[i] for i in chosen], return_tensors="pt").to(device)
             values = take(model.network(**inputs, **forward), inputs).float().cpu().numpy()
@@ -97,5 +100,16 @@ def _run(
                 rows[i] = value
             if progress:
                 progress(len(chosen))
-    model.network.train(training)
-    return np.stack(rows) if rows else np.zeros((0, model.network.config.num_labels), np.float32)
+    return np.stack(rows)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network in eval mode; afterwards every module is in the mode it had (frozen parts may differ)."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

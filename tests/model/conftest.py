@@ -13,11 +13,6 @@ from holdfast.records import HeadInfo, Start
 from holdfast.selection import Selection, attach
 
 LAYER = "bert.encoder.layer"
-LORA = {
-    "r": 2,
-    "lora_alpha": 4,
-    "target_modules": ["encoder.layer.0.attention.self.query", "encoder.layer.1.output.dense"],
-}
 
 
 @dataclass
@@ -56,18 +51,17 @@ def tune(home: Home) -> Callable[..., Version]:
     """Return a function that tunes `start` at random within `selection` and stores the adapter."""
 
     def run(
-        start: Start, selection: Selection, seed: int = 0, head: str = "mood", labels: tuple = ("a", "b", "c")
+        start: Start, selection: Selection, seed: int = 0, head: str = "mood", labels: tuple[str, ...] = ("a", "b", "c")
     ) -> Version:
         model = models.load_with_head(start, home, head, labels, seed)
         attach(model, selection)
         shake(model, selection, seed)
+        model.network.eval()
         with home.store.scratch() as scratch:
             adapters.write(model, selection, start, home, scratch / "adapter")
             artifact = home.store.put(scratch / "adapter", "adapter")
         heads = {name: HeadInfo(labels=held.labels) for name, held in model.heads.items()}
-        return Version(
-            model.network.eval() and model, start.model_copy(update={"adapter": artifact, "heads": heads}), selection
-        )
+        return Version(model, start.model_copy(update={"adapter": artifact, "heads": heads}), selection)
 
     return run
 
@@ -82,6 +76,13 @@ def shake(model: Model, selection: Selection, seed: int) -> None:
                 parameter[selection.partial[name]] += noise[selection.partial[name]]
             elif parameter.requires_grad:
                 parameter.add_(noise)
+
+
+@pytest.fixture
+def low_rank() -> Selection:
+    """LoRA on two modules."""
+    targets = ["encoder.layer.0.attention.self.query", "encoder.layer.1.output.dense"]
+    return Selection(lora={"r": 2, "lora_alpha": 4, "target_modules": targets})
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """No damaged adapter folder is ever loaded: random damage of every sort, and the ways round a manifest."""
 
 import json
-import os
 import pickle
 import random
 import shutil
@@ -126,7 +125,7 @@ def test_a_path_that_leaves_the_folder_is_refused(whole, model, tmp_path, path):
 
 def test_links_are_refused(whole, model, tmp_path):
     folder = shutil.copytree(whole, tmp_path / "copy")
-    os.rename(folder / "heads.json", tmp_path / "heads.json")
+    (folder / "heads.json").rename(tmp_path / "heads.json")
     (folder / "heads.json").symlink_to(tmp_path / "heads.json")
     with pytest.raises(Corrupt, match="link"):
         adapters.apply(model, folder)

@@ -1,4 +1,4 @@
-"""Adapter folders: what was tuned comes back, through chains and flattening, and the same model gives the same bytes."""
+"""Adapter folders: what was tuned comes back, through chains too, and the same model gives the same bytes."""
 
 import json
 
@@ -13,11 +13,6 @@ from holdfast.records import HeadInfo
 from holdfast.selection import Selection, attach
 
 TEXTS = ["the movie was good", "a very nasty service", "bagus"]
-LORA = {
-    "r": 2,
-    "lora_alpha": 4,
-    "target_modules": ["encoder.layer.0.attention.self.query", "encoder.layer.1.output.dense"],
-}
 NORM = Selection(whole=frozenset({"bert.encoder.layer.0.output.LayerNorm.weight"}))
 
 
@@ -112,8 +107,8 @@ def test_more_than_four_earlier_changes_become_one_and_nothing_is_lost(tune, tin
     assert counts == [1, 2, 3, 4, 1, 2]
 
 
-def test_lora_comes_back_merged_and_loads_with_peft_on_the_bare_encoder(tune, tiny_start, home, inputs):
-    version = tune(tiny_start, Selection(lora=LORA))
+def test_lora_comes_back_merged_and_loads_with_peft_on_the_bare_encoder(tune, tiny_start, low_rank, home, inputs):
+    version = tune(tiny_start, low_rank)
     again = models.load(version.start, home)
     assert type(again.encoder).__name__ == "BertModel" and not hasattr(again.encoder, "peft_config")
     assert abs(logits(again) - logits(version.model)).max() < 1e-6
@@ -124,21 +119,21 @@ def test_lora_comes_back_merged_and_loads_with_peft_on_the_bare_encoder(tune, ti
         assert torch.equal(loaded(**inputs).last_hidden_state, version.model.encoder(**inputs).last_hidden_state)
 
 
-def test_lora_and_deltas_follow_each_other(tune, tiny_start, every_kind, home):
-    first = tune(tiny_start, Selection(lora=LORA))
+def test_lora_and_deltas_follow_each_other(tune, tiny_start, every_kind, low_rank, home):
+    first = tune(tiny_start, low_rank)
     second = tune(first.start, every_kind, 2)
-    third = tune(second.start, Selection(lora=LORA), 3)
+    third = tune(second.start, low_rank, 3)
     assert_same(models.load(second.start, home), second.model)
     assert abs(logits(models.load(third.start, home)) - logits(third.model)).max() < 1e-6
 
 
-def test_injected_matrices_can_be_merged_or_removed(tiny_start, home):
+def test_injected_matrices_can_be_merged_or_removed(tiny_start, low_rank, home):
     from holdfast import lora
 
     for merge in (True, False):
         model = models.load_with_head(tiny_start, home, "mood", ("a", "b"), 1)
         before = logits(model)
-        attach(model, Selection(lora=LORA))
+        attach(model, low_rank)
         with torch.no_grad():
             for name, parameter in model.network.named_parameters():
                 if "lora_B" in name:
@@ -150,8 +145,9 @@ def test_injected_matrices_can_be_merged_or_removed(tiny_start, home):
         assert abs(tuned - before).max() > 1e-4
 
 
-@pytest.mark.parametrize("selection", [NORM, Selection(lora=LORA)], ids=["delta", "lora"])
-def test_a_model_in_which_something_frozen_moved_is_not_written(tiny_start, home, tmp_path, selection):
+@pytest.mark.parametrize("kind", ["delta", "lora"])
+def test_a_model_in_which_something_frozen_moved_is_not_written(tiny_start, home, low_rank, tmp_path, kind):
+    selection = NORM if kind == "delta" else low_rank
     model = models.load_with_head(tiny_start, home, "mood", ("a", "b"), 1)
     attach(model, selection)
     with torch.no_grad():

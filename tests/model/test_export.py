@@ -13,22 +13,19 @@ from holdfast.errors import BadInput
 from holdfast.selection import Selection
 
 TEXTS = ["the movie was good", "a very nasty service", "bagus"]
-LORA = {
-    "r": 2,
-    "lora_alpha": 4,
-    "target_modules": ["encoder.layer.0.attention.self.query", "encoder.layer.1.output.dense"],
-}
 
 
 @pytest.fixture
-def versions(tune, tiny_start, every_kind):
-    """A delta with two heads, LoRA on top of it, and a plain LoRA version, by name."""
-    delta = tune(tune(tiny_start, Selection(), 4, "topic", ("x", "y")).start, every_kind)
-    return {
-        "delta": delta,
-        "mixed": tune(delta.start, Selection(lora=LORA), 2),
-        "lora": tune(tiny_start, Selection(lora=LORA), 3),
-    }
+def make(tune, tiny_start, every_kind, low_rank):
+    """Return a function that makes a version: LoRA, a delta with two heads, or LoRA on top of that delta."""
+
+    def run(name):
+        if name == "lora":
+            return tune(tiny_start, low_rank, 3)
+        delta = tune(tune(tiny_start, Selection(), 4, "topic", ("x", "y")).start, every_kind)
+        return delta if name == "delta" else tune(delta.start, low_rank, 2)
+
+    return run
 
 
 def by_hand(network, tokenizer):
@@ -42,8 +39,8 @@ def in_memory(version):
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("delta", 0.0), ("mixed", 1e-6), ("lora", 1e-6)])
-def test_a_merged_export_is_a_plain_model_with_the_same_logits(versions, home, tmp_path, name, tolerance):
-    version = versions[name]
+def test_a_merged_export_is_a_plain_model_with_the_same_logits(make, home, tmp_path, name, tolerance):
+    version = make(name)
     folder = export.export(version.start, home, tmp_path / "out", merged=True, head="mood")
     network = AutoModelForSequenceClassification.from_pretrained(folder)
     assert network.config.id2label == {0: "a", 1: "b", 2: "c"} and network.config.label2id == {"a": 0, "b": 1, "c": 2}
@@ -55,9 +52,9 @@ def test_a_merged_export_is_a_plain_model_with_the_same_logits(versions, home, t
 
 @pytest.mark.parametrize(("name", "tolerance"), [("delta", 0.0), ("mixed", 1e-6), ("lora", 1e-6)])
 def test_an_exported_adapter_loads_with_one_call_of_peft_and_gives_the_same_features(
-    versions, home, tmp_path, inputs, name, tolerance
+    make, home, tmp_path, inputs, name, tolerance
 ):
-    version = versions[name]
+    version = make(name)
     folder = export.export(version.start, home, tmp_path / "out", merged=False)
     loaded = PeftModel.from_pretrained(AutoModel.from_pretrained(version.start.base.name), str(folder)).eval()
     with torch.no_grad():
@@ -66,10 +63,8 @@ def test_an_exported_adapter_loads_with_one_call_of_peft_and_gives_the_same_feat
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("delta", 0.0), ("mixed", 1e-6), ("lora", 1e-6)])
-def test_the_lines_in_the_readme_of_an_adapter_give_the_same_logits(
-    versions, home, tmp_path, monkeypatch, name, tolerance
-):
-    version = versions[name]
+def test_the_lines_in_the_readme_of_an_adapter_give_the_same_logits(make, home, tmp_path, monkeypatch, name, tolerance):
+    version = make(name)
     folder = export.export(version.start, home, tmp_path / "out", merged=False, head="mood")
     lines = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)[1]
     monkeypatch.chdir(folder)
@@ -79,8 +74,8 @@ def test_the_lines_in_the_readme_of_an_adapter_give_the_same_logits(
     assert ("holdfast" in lines) == (name != "lora")
 
 
-def test_an_adapter_of_one_change_is_exported_as_it_is_and_still_verifies(versions, home, tmp_path):
-    version = versions["lora"]
+def test_an_adapter_of_one_change_is_exported_as_it_is_and_still_verifies(make, home, tmp_path):
+    version = make("lora")
     folder = export.export(version.start, home, tmp_path / "deep" / "out", merged=False)
     held, original = digests.of_folder(folder), digests.of_folder(home.store.path(version.start.adapter))
     assert set(held) - set(original) == {"README.md"}
@@ -88,19 +83,20 @@ def test_an_adapter_of_one_change_is_exported_as_it_is_and_still_verifies(versio
     assert list(adapters.info(folder)) == ["mood"]
 
 
-def test_a_merged_export_can_be_a_base_again(versions, home, tmp_path):
+def test_a_merged_export_can_be_a_base_again(make, home, tmp_path):
     from holdfast import bases, models
     from holdfast.records import Start
 
-    folder = export.export(versions["delta"].start, home, tmp_path / "out", merged=True, head="mood")
+    version = make("delta")
+    folder = export.export(version.start, home, tmp_path / "out", merged=True, head="mood")
     again = models.load(Start(model=str(folder), base=bases.resolve(str(folder))), home)
-    ours, theirs = adapters.bare(again), adapters.bare(versions["delta"].model)
+    ours, theirs = adapters.bare(again), adapters.bare(version.model)
     assert not again.heads and all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.parametrize("merged", [True, False])
-def test_what_cannot_be_exported_is_refused_and_leaves_nothing(versions, tiny_start, home, tmp_path, merged):
-    delta = versions["delta"].start
+def test_what_cannot_be_exported_is_refused_and_leaves_nothing(make, tiny_start, home, tmp_path, merged):
+    delta = make("delta").start
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     with pytest.raises(BadInput, match="not empty"):
@@ -115,14 +111,14 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(versions, tiny_st
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
 
 
-def test_a_merged_export_of_several_heads_needs_one_named(versions, home, tmp_path):
+def test_a_merged_export_of_several_heads_needs_one_named(make, home, tmp_path):
     with pytest.raises(BadInput, match="several heads"):
-        export.export(versions["delta"].start, home, tmp_path / "out", merged=True)
+        export.export(make("delta").start, home, tmp_path / "out", merged=True)
 
 
-def test_an_empty_folder_is_exported_into(versions, home, tmp_path):
+def test_an_empty_folder_is_exported_into(make, home, tmp_path):
     (tmp_path / "out").mkdir()
-    export.export(versions["lora"].start, home, tmp_path / "out", merged=True)
+    export.export(make("lora").start, home, tmp_path / "out", merged=True)
     assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == [
         "BertForSequenceClassification"
     ]
