@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from holdfast import choices
 from holdfast.errors import BadInput
 
 if TYPE_CHECKING:
@@ -40,6 +41,33 @@ def _ewc_has_a_source(pipeline: Pipeline) -> str | None:
     return None
 
 
+def _ewc_weighs_by_fisher(pipeline: Pipeline) -> str | None:
+    measure = pipeline.assess.measure
+    if "ewc" in pipeline.anchors and "fisher" not in measure:
+        return (
+            f"`ewc` weighs by Fisher information, and `assess.measure` is {measure}: choose fisher or empirical-fisher"
+        )
+    return None
+
+
+def _kl_has_a_source(pipeline: Pipeline) -> str | None:
+    wanted = pipeline.anchors.get("kl", {}).get("on") == "remembered"
+    if wanted and not any(task.train for task in pipeline.remember):
+        return "`kl` on remembered texts has none: give at least one remembered task a `train` dataset"
+    return None
+
+
+def _something_to_learn_from(pipeline: Pipeline) -> str | None:
+    return None if pipeline.examples else "`examples` chooses nothing: name what to learn from, such as gold"
+
+
+def _one_time_shape(pipeline: Pipeline) -> str | None:
+    shapes = [name for name in pipeline.schedule if hasattr(choices.load("schedules", name), "factor")]
+    if len(shapes) > 1:
+        return f"`{shapes[0]}` and `{shapes[1]}` both say how the learning rate changes over time: choose one"
+    return None
+
+
 def _lora_is_not_anchored_by_weights(pipeline: Pipeline) -> str | None:
     chosen = sorted({"ewc", "l2sp"} & set(pipeline.anchors))
     if "lora" in pipeline.parameters and chosen:
@@ -64,10 +92,17 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("objective", _one_objective),
     ("parameters", _something_moves),
     ("parameters", _alone("full", "moves everything: no other choice can be added to it")),
-    ("parameters", _alone("lora", "trains new low-rank weights beside the frozen ones: it cannot be mixed with other choices")),
+    (
+        "parameters",
+        _alone("lora", "trains new low-rank weights beside the frozen ones: it cannot be mixed with other choices"),
+    ),
+    ("examples", _something_to_learn_from),
     ("examples", _replay_has_a_source),
     ("anchors", _ewc_has_a_source),
+    ("anchors", _ewc_weighs_by_fisher),
+    ("anchors", _kl_has_a_source),
     ("anchors", _lora_is_not_anchored_by_weights),
+    ("schedule", _one_time_shape),
     ("schedule", _unfreezing_needs_layers),
     ("remember", _distinct_remembered_names),
 )
