@@ -100,7 +100,8 @@ def _run(
                 rows[i] = value
             if progress:
                 progress(len(chosen))
-    return np.stack(rows)
+    stacked: np.ndarray = np.stack(rows)
+    return stacked
 
 
 @contextmanager

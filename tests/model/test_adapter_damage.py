@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from holdfast import adapters, digests, manifest, models
 from holdfast.errors import Corrupt
@@ -140,6 +141,16 @@ def test_what_is_no_manifest_is_refused(tmp_path, text):
     (tmp_path / manifest.NAME).write_text(text, encoding="latin-1")
     with pytest.raises(Corrupt, match=manifest.NAME):
         manifest.verify(tmp_path)
+
+
+def test_low_rank_matrices_that_are_not_all_there_are_refused(tune, tiny_start, low_rank, home, model, tmp_path):
+    folder = shutil.copytree(home.store.path(tune(tiny_start, low_rank).start.adapter), tmp_path / "copy")
+    tensors = load_file(folder / adapters.ADAPTER)
+    tensors.pop(max(tensors))
+    save_file(tensors, folder / adapters.ADAPTER)
+    manifest.write(folder, tiny_start.base)
+    with pytest.raises(Corrupt, match="lora_B"):
+        adapters.apply(model, folder)
 
 
 def test_forged_contents_that_do_not_fit_are_refused(whole, model, tiny_start, tmp_path):

@@ -59,7 +59,6 @@ def test_without_the_import_peft_does_not_know_the_method(folder):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode != 0 and "HOLDFAST_DELTA" in done.stderr
-    assert subprocess.run([sys.executable, "-c", f"import holdfast.delta\n{code}"]).returncode == 0
 
 
 def test_reload_disable_and_merge_are_exact(folder, inputs):

@@ -116,9 +116,12 @@ def test_a_merged_export_of_several_heads_needs_one_named(make, home, tmp_path):
         export.export(make("delta").start, home, tmp_path / "out", merged=True)
 
 
-def test_an_empty_folder_is_exported_into(make, home, tmp_path):
+def test_an_empty_folder_is_exported_into_without_a_sound(make, home, tmp_path, capfd):
+    start = make("lora").start
     (tmp_path / "out").mkdir()
-    export.export(make("lora").start, home, tmp_path / "out", merged=True)
+    capfd.readouterr()
+    export.export(start, home, tmp_path / "out", merged=True)
+    assert capfd.readouterr() == ("", "")
     assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == [
         "BertForSequenceClassification"
     ]
