@@ -1,0 +1,126 @@
+"""The assess stage: how much each part of the encoder matters to the task, and to what is to be remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfast import digests, models, progress
+from holdfast import rows as datasets
+from holdfast.errors import BadInput
+from holdfast.importance import activation, fisher, heatmap, levels, probe, sampling, taylor
+from holdfast.records import Assessed
+
+if TYPE_CHECKING:
+    from holdfast.home import Home
+    from holdfast.importance.levels import Weights
+    from holdfast.models import Model
+    from holdfast.records import DatasetVersion, Start, Validated
+    from holdfast.spec import Assess, Learn, Remember, Training
+
+MEASURES = {
+    "fisher": fisher.true,
+    "empirical-fisher": fisher.empirical,
+    "taylor": taylor.taylor,
+    "activation": activation.activation,
+}
+
+
+def assess(
+    validated: Validated,
+    start: Start,
+    settings: Assess,
+    learn: Learn,
+    remember: Sequence[Remember],
+    training: Training,
+    elementwise: bool,
+    home: Home,
+) -> Assessed:
+    """Return the importances of every part of the start model's encoder, and their heat map.
+
+    The task's are measured on a label-balanced sample of the training rows, through the head in place; a new head is
+    first fitted as a probe. The general ones are the mean over the remembered tasks that have training rows, each
+    through its own head. `elementwise` keeps one number per weight beside the means.
+    Raises `BadInput` when a label has too few rows, or a remembered task's head is not the start model's.
+    """
+    model = models.load_with_head(start, home, learn.head, validated.labels, training.seed)
+    train = datasets.read(home, validated.datasets["learn.train"])
+    if learn.head not in start.heads:
+        probe.fit(model, train, model.labels, training.max_length, training.seed)
+    sources = [task for task in remember if f"remember.{task.name}.train" in validated.datasets]
+    progress.report("assess", 0, 1 + len(sources))
+    task, examples = _measure(model, train, settings, training, learn.train)
+    general: list[Weights] = []
+    for done, source in enumerate(sources, 1):
+        progress.report("assess", done, 1 + len(sources))
+        general.append(_remembered(model, source, validated, learn, settings, training, home))
+    progress.report("assess", 1 + len(sources), 1 + len(sources))
+    return _keep(model, settings.measure, examples, task, _mean(general), elementwise, home)
+
+
+def _measure(
+    model: Model, rows: list[datasets.Row], settings: Assess, training: Training, dataset: str
+) -> tuple[Weights, int]:
+    """Return the importance of every encoder weight on a balanced sample of `rows`, and how many rows that was."""
+    chosen = sampling.balanced(rows, model.labels, settings.examples, training.seed, dataset)
+    targets = datasets.label_ids(chosen, model.labels)
+    measure = MEASURES[settings.measure]
+    weights = measure(model, datasets.texts(chosen), targets, training.max_length, training.seed)
+    return {name: weights[name].float() for name in model.encoder_parameters()}, len(chosen)
+
+
+def _remembered(
+    model: Model,
+    source: Remember,
+    validated: Validated,
+    learn: Learn,
+    settings: Assess,
+    training: Training,
+    home: Home,
+) -> Weights:
+    head = source.head or learn.head
+    if head not in model.heads:
+        raise BadInput(
+            f"the remembered task `{source.name}` is scored by the head `{head}`, which the start model does not have",
+            key="remember.head",
+            expected=f"one of {', '.join(model.heads)}",
+        )
+    version: DatasetVersion = validated.datasets[f"remember.{source.name}.train"]
+    model.use_head(head)
+    return _measure(model, datasets.read(home, version), settings, training, source.train or version.ref)[0]
+
+
+def _mean(several: list[Weights]) -> Weights | None:
+    if not several:
+        return None
+    return {name: sum(weights[name] for weights in several) / len(several) for name in several[0]}
+
+
+def _keep(
+    model: Model, measure: str, examples: int, task: Weights, general: Weights | None, elementwise: bool, home: Home
+) -> Assessed:
+    importance = {
+        "measure": measure,
+        "examples": examples,
+        "task": levels.gather(model, task),
+        "general": levels.gather(model, general) if general else None,
+    }
+    with home.store.scratch() as scratch:
+        folder = scratch / "importance"
+        folder.mkdir()
+        (folder / "importance.json").write_text(digests.canonical_json(importance), encoding="utf-8")
+        (folder / "heatmap.png").write_bytes(heatmap.draw(heatmap.table(model, task, general), measure))
+        if elementwise:
+            _write_weights(folder, task, general)
+        artifact = home.store.put(folder, "importance")
+    return Assessed(measure=measure, examples=examples, artifact=artifact)
+
+
+def _write_weights(folder: Path, task: Weights, general: Weights | None) -> None:
+    from safetensors.torch import save_file
+
+    kept: dict[str, Any] = {"task": task, "general": general}
+    for kind, weights in kept.items():
+        if weights:
+            save_file({name: value.contiguous() for name, value in weights.items()}, folder / f"{kind}.safetensors")

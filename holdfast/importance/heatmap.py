@@ -1,0 +1,125 @@
+"""The picture of importance: parts of the encoder against heads, attention, MLP, norms and the whole."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from holdfast import anatomy
+from holdfast.importance import levels
+
+if TYPE_CHECKING:
+    from holdfast.importance.levels import Weights
+    from holdfast.models import Model
+
+_GROUPS = ("attention", "mlp", "norms", "all")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Mean importance per weight: `task` and `general` are [rows, columns], NaN where a row has no such part."""
+
+    rows: list[str]
+    columns: list[str]
+    task: np.ndarray
+    general: np.ndarray | None
+
+
+def table(model: Model, task: Weights, general: Weights | None) -> Table:
+    """Return what the picture shows: a row per part of the encoder, a column per head and for each group of tensors."""
+    rows = list(levels.gather(model, task)["layer"])
+    heads = len({key.split(".")[1] for key in levels.gather(model, task)["head"]})
+    columns = [*(str(head) for head in range(heads)), *_GROUPS]
+    return Table(
+        rows, columns, _cells(model, task, rows, heads), _cells(model, general, rows, heads) if general else None
+    )
+
+
+def _cells(model: Model, weights: Weights, rows: list[str], heads: int) -> np.ndarray:
+    gathered, cells = levels.gather(model, weights), np.full((len(rows), heads + len(_GROUPS)), np.nan)
+    for i, row in enumerate(rows):
+        for head in range(heads):
+            cells[i, head] = gathered["head"].get(f"{row}.{head}", np.nan)
+        for j, group in enumerate(_GROUPS):
+            chosen = [w for n, w in weights.items() if anatomy.part(model, n) == row and _is_in(model, n, group)]
+            cells[i, heads + j] = levels.mean(chosen) if chosen else np.nan
+    return cells
+
+
+def _is_in(model: Model, name: str, group: str) -> bool:
+    """Say whether a tensor belongs to a group; only `norms` and `all` are known outside `anatomy`'s table."""
+    if group == "all":
+        return True
+    if anatomy.is_norm(model.network.get_submodule(name.rpartition(".")[0])) or group == "norms":
+        return group == "norms" and anatomy.is_norm(model.network.get_submodule(name.rpartition(".")[0]))
+    if not anatomy.known(model) or not anatomy.part(model, name).isdigit():
+        return False
+    row = anatomy.family(model)
+    tails = row.mlp if group == "mlp" else (row.query, row.key, row.value, row.output)
+    inside = name.removeprefix(f"{model.encoder_prefix}{row.layer}{anatomy.part(model, name)}.")
+    return inside.rpartition(".")[0] in tails
+
+
+def draw(shown: Table, measure: str) -> bytes:
+    """Return the heat map as a PNG: task, general and their ratio side by side; equal tables give equal bytes.
+
+    Importance is on a logarithmic scale. The ratio is of the two after each is divided by its mean over the parts
+    (their scales differ), so 1 is as important to the task as to general knowledge, relative to the rest.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = _panels(shown, measure)
+    width = 2.0 + len(panels) * (1.6 + 0.34 * len(shown.columns))
+    figure = Figure(figsize=(width, 1.9 + 0.34 * len(shown.rows)), dpi=110, layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (title, values, kind, label) in zip(axes, panels, strict=True):
+        _panel(figure, axis, shown, title, values, kind, label)
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _panels(shown: Table, measure: str) -> list[tuple[str, np.ndarray, str, str]]:
+    label = f"mean {measure} per weight"
+    panels = [("Importance for the task", shown.task, "magma", label)]
+    if shown.general is not None:
+        panels.append(("Importance for what is remembered", shown.general, "magma", label))
+        ratio = _over_mean(shown.task) / _over_mean(shown.general)
+        panels.append(("Task over remembered", ratio, "RdBu_r", "ratio, each divided by its mean"))
+    return panels
+
+
+def _over_mean(values: np.ndarray) -> np.ndarray:
+    """Return `values` over the mean of their last column, one number per part; zeros become NaN."""
+    positive = np.where(values > 0, values, np.nan)
+    return positive / np.nanmean(positive[:, -1])
+
+
+def _panel(figure: Any, axis: Any, shown: Table, title: str, values: np.ndarray, colours: str, label: str) -> None:
+    image = axis.imshow(np.where(values > 0, values, np.nan), cmap=colours, norm=_scale(values, colours), aspect="auto")
+    axis.set_title(title, fontsize=10)
+    axis.set_xticks(range(len(shown.columns)), shown.columns, rotation=90, fontsize=8)
+    axis.set_yticks(range(len(shown.rows)), shown.rows, fontsize=8)
+    axis.set_xlabel("attention head, group of tensors", fontsize=8)
+    axis.set_ylabel("layer", fontsize=8)
+    axis.set_facecolor("0.9")
+    bar = figure.colorbar(image, ax=axis, pad=0.02)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+
+
+def _scale(values: np.ndarray, colours: str) -> Any:
+    """Return a logarithmic colour scale, symmetric about 1 for the ratio, that fits the positive numbers."""
+    from matplotlib.colors import LogNorm
+
+    positive = values[np.isfinite(values) & (values > 0)]
+    if not len(positive):
+        return LogNorm(0.1, 10)
+    if colours == "magma":
+        return LogNorm(positive.min(), max(positive.max(), positive.min() * 1.01))
+    reach = max(positive.max(), 1 / positive.min(), 1.01)
+    return LogNorm(1 / reach, reach)
