@@ -1,0 +1,87 @@
+"""Numbers and verdicts in words, the same in the terminal, the report and the Markdown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from holdfast.records import RememberedScore, Result, TargetScore
+
+Mood = Literal["good", "bad", "neutral"]
+COLUMNS = ("task", "before", "after", "change", "bound or interval", "margin", "flips + / -", "items", "verdict")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One task's row of the table under `COLUMNS`, and whether it is good news."""
+
+    cells: tuple[str, ...]
+    mood: Mood
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with one decimal."""
+    return f"{100 * share:.1f}%"
+
+
+def points(difference: float) -> str:
+    """Return a difference of shares in percentage points, signed."""
+    return f"{100 * difference + 0.0:+.1f}"
+
+
+def seconds(value: float) -> str:
+    """Return a duration, with a decimal where it is short."""
+    return f"{value:.1f} s" if value < 100 else f"{value:.0f} s"
+
+
+def table(target: TargetScore, remembered: tuple[RememberedScore, ...]) -> list[Line]:
+    """Return the lines of the table of tasks: the target first, then every remembered task."""
+    return [_target(target), *(_remembered(task) for task in remembered)]
+
+
+def _target(target: TargetScore) -> Line:
+    low, high = (points(end) for end in target.interval)
+    verdict = "learned" if target.lower > 0 else "got worse" if target.interval[1] < 0 else "no gain shown"
+    cells = (*_scores("target", target, target.gain), f"95%: {low} to {high}", "", *_counts(target), verdict)
+    return Line(cells, "good" if target.lower > 0 else "bad")
+
+
+def _remembered(task: RememberedScore) -> Line:
+    bound = f"{100 * task.confidence:g}%: no worse than {points(-task.bound)}"
+    verdict = "kept" if task.kept else "NOT KEPT"
+    cells = (*_scores(task.name, task, -task.drop), bound, points(-task.margin), *_counts(task), verdict)
+    return Line(cells, "good" if task.kept else "bad")
+
+
+def _scores(name: str, score: TargetScore | RememberedScore, change: float) -> tuple[str, str, str, str]:
+    return name, percent(score.before), percent(score.after), points(change)
+
+
+def _counts(score: TargetScore | RememberedScore) -> tuple[str, str]:
+    return f"{score.positive_flips} / {score.negative_flips}", str(score.n)
+
+
+def address(uri: str) -> str:
+    """Return an address without the user and password that it may hold."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
+
+
+def verdict(result: Result) -> str:
+    """Return the verdict with its reason."""
+    return f"{result.verdict.upper()}: {result.reason}"
+
+
+def moved(result: Result) -> str:
+    """Return what the selection moved."""
+    chosen = result.selection
+    return (
+        f"{chosen['moved']:,} of {chosen['total']:,} encoder weights ({percent(chosen['share'])}), "
+        f"and {chosen['head']:,} of the head: {', '.join(chosen['names'])}"
+    )
+
+
+def stages(result: Result) -> str:
+    """Return the seconds of every stage, those that were reused marked, and their sum."""
+    each = [f"{s.name} {seconds(s.seconds)}{' (reused)' if s.cached else ''}" for s in result.stages]
+    return f"{', '.join(each)}; together {seconds(sum(s.seconds for s in result.stages))}"
