@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import BadInput
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from holdfast.models import Model
@@ -155,6 +156,37 @@ def attention(model: Model) -> list[Attention]:
         )
         for layer in layers(model)
     ]
+
+
+def head_masks(model: Model, attention: Attention, head: int, kv: str = "shared") -> dict[str, torch.Tensor]:
+    """Return one head's boolean masks by parameter names, each of its parameter's shape.
+
+    A head is rows of the query, key and value projections (biases too) and COLUMNS of the output projection; with
+    `kv="none"` key and value stay out (CT-SFT, arXiv 2601.08146; the slices were checked on Qwen2, methods.md 2.7).
+    """
+    size = attention.head_dim
+    own = slice(head * size, (head + 1) * size)
+    group = head // (attention.heads // attention.groups)
+    rows = {attention.query: own}
+    if kv == "shared":
+        rows |= dict.fromkeys((attention.key, attention.value), slice(group * size, (group + 1) * size))
+    parameters = model.encoder_parameters()
+    found = {}
+    for module, place in rows.items():
+        for leaf in ("weight", "bias"):
+            if f"{module}.{leaf}" in parameters:
+                found[f"{module}.{leaf}"] = _marked(parameters[f"{module}.{leaf}"], place)
+    output = f"{attention.output}.weight"
+    found[output] = _marked(parameters[output], (slice(None), own))
+    return found
+
+
+def _marked(parameter: torch.Tensor, place: Any) -> torch.Tensor:
+    import torch
+
+    mask = torch.zeros(parameter.shape, dtype=torch.bool)
+    mask[place] = True
+    return mask
 
 
 def part(model: Model, name: str) -> str:

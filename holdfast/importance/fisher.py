@@ -31,11 +31,11 @@ def true(
     """
     import torch
 
-    def each(logits: torch.Tensor, chosen: list[int]) -> torch.Tensor:
+    def each(logits: torch.Tensor, indices: list[int]) -> torch.Tensor:
         p = logits.softmax(-1)
         if p.shape[1] <= MANY_LABELS:
             return directions(p)
-        drawn = torch.stack([_draw(row.cpu(), seed, index) for row, index in zip(p, chosen, strict=True)], 1)
+        drawn = torch.stack([_draw(row.cpu(), seed, index) for row, index in zip(p, indices, strict=True)], 1)
         return (torch.nn.functional.one_hot(drawn.to(p.device), p.shape[1]) - p) / DRAWS**0.5
 
     return gradients.mean_power(model, texts, each, "square", max_length)
@@ -45,9 +45,8 @@ def _draw(p: torch.Tensor, seed: int, index: int) -> torch.Tensor:
     """Return `DRAWS` labels from one example's distribution; its own generator keeps batches out of it."""
     import torch
 
-    return torch.multinomial(
-        p, DRAWS, replacement=True, generator=torch.Generator().manual_seed(seed * 1_000_003 + index)
-    )
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
+    return torch.multinomial(p, DRAWS, replacement=True, generator=generator)
 
 
 def empirical(
@@ -61,8 +60,8 @@ def towards(targets: Sequence[int]) -> gradients.Directions:
     """Return the direction of log p(target): its gradient at the logits is onehot(target) - p."""
     import torch
 
-    def each(logits: torch.Tensor, chosen: list[int]) -> torch.Tensor:
-        labels = torch.tensor([targets[i] for i in chosen], device=logits.device)
+    def each(logits: torch.Tensor, indices: list[int]) -> torch.Tensor:
+        labels = torch.tensor([targets[i] for i in indices], device=logits.device)
         return (torch.nn.functional.one_hot(labels, logits.shape[1]) - logits.softmax(-1)).unsqueeze(0)
 
     return each

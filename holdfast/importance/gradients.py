@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from holdfast import inference
 from holdfast.errors import HoldfastError
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
 
 _BATCH = 16
 Power = Literal["square", "absolute"]
-Directions = Callable[["torch.Tensor", list[int]], "torch.Tensor"]
+
+
+class Directions(Protocol):
+    """What to differentiate: from the logits [B, C] of the texts `indices` to vectors [K, B, C]."""
+
+    def __call__(self, logits: torch.Tensor, indices: list[int]) -> torch.Tensor:
+        """Return the vectors."""
 
 
 @dataclass
@@ -55,7 +62,7 @@ def mean_power(
     with _only_activations(model.network), eval_mode(model.network), torch.enable_grad():
         for chosen in inference.batches_by_length([len(e["input_ids"]) for e in encoded], _BATCH):
             inputs = model.tokenizer.pad([encoded[i] for i in chosen], return_tensors="pt").to(model.network.device)
-            _add_batch(model.network, inputs, lambda logits, chosen=chosen: directions(logits, chosen), power, totals)
+            _add_batch(model.network, inputs, partial(directions, indices=chosen), power, totals)
     return {name: (value / len(texts)).cpu() for name, value in totals.items()}
 
 
@@ -85,7 +92,7 @@ def _add_batch(
 
 
 def _by_module(calls: list[Call], gradients: Sequence[torch.Tensor | None]) -> dict[str, list[kinds.Use]]:
-    """Return each module's uses with the gradients at their outputs; a use that the logits do not depend on is left out."""
+    """Return each module's uses with the gradients at their outputs, leaving out what the logits do not depend on."""
     uses: dict[str, list[kinds.Use]] = {}
     for call, gradient in zip(calls, gradients, strict=True):
         if gradient is not None:

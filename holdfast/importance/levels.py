@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast import anatomy
-from holdfast.parameters import heads
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +37,7 @@ def _heads(model: Model, weights: Weights) -> dict[str, float]:
     found = {}
     for layer, attention in enumerate(anatomy.attention(model)):
         for head in range(attention.heads):
-            masks = heads.masks(model, attention, head)
+            masks = anatomy.head_masks(model, attention, head)
             found[f"{layer}.{head}"] = mean([weights[name][mask] for name, mask in masks.items()])
     return found
 

@@ -65,7 +65,7 @@ def _last_linear(model: Model) -> nn.Linear:
 
 
 def _inputs(model: Model, last: nn.Linear, texts: list[str], max_length: int) -> torch.Tensor:
-    """Return what goes into `last` for each text, [texts, width] in float32, computed in eval mode and bf16 where the machine has it."""
+    """Return what goes into `last` for each text, float32 [texts, width]; eval mode, bf16 where the machine has it."""
     import torch
 
     seen: list[torch.Tensor] = []
@@ -95,9 +95,8 @@ def _logistic_regression(x: torch.Tensor, y: torch.Tensor, labels: int) -> tuple
 
     def objective() -> torch.Tensor:
         solver.zero_grad()
-        loss = (
-            torch.nn.functional.cross_entropy(x @ weight.T + bias, y) + STRENGTH / (2 * len(x)) * weight.square().sum()
-        )
+        penalty = STRENGTH / (2 * len(x)) * weight.square().sum()
+        loss = torch.nn.functional.cross_entropy(x @ weight.T + bias, y) + penalty
         loss.backward()
         return loss
 

@@ -20,9 +20,6 @@ from holdfast.parameters import _near, _ranking
 from holdfast.selection import Selection, union
 
 if TYPE_CHECKING:
-    import torch
-
-    from holdfast.anatomy import Attention
     from holdfast.importance.read import Importance
     from holdfast.models import Model
 
@@ -70,7 +67,7 @@ def select(model: Model, importance: Importance | None, options: Options) -> Sel
     chosen = Selection(parts=tuple(f"head {name}" for name in names), notes=tuple(notes))
     for name in names:
         layer, head = (int(number) for number in name.split("."))
-        chosen = union(chosen, Selection(partial=masks(model, layers[layer], head, options.kv)))
+        chosen = union(chosen, Selection(partial=anatomy.head_masks(model, layers[layer], head, options.kv)))
     return chosen
 
 
@@ -79,30 +76,3 @@ def _checked(name: str, known: list[str]) -> str:
         expected = f"LAYER.HEAD from {known[0]} to {known[-1]}"
         raise BadInput(f"the model has no head `{name}`", key=_KEY, expected=expected, remedy=_near.misses(name, known))
     return name
-
-
-def masks(model: Model, attention: Attention, head: int, kv: str = "shared") -> dict[str, torch.Tensor]:
-    """Return one head's boolean masks by parameter names, each of its parameter's shape (methods.md 2.7)."""
-    size = attention.head_dim
-    own = slice(head * size, (head + 1) * size)
-    group = head // (attention.heads // attention.groups)
-    rows = {attention.query: own}
-    if kv == "shared":
-        rows |= dict.fromkeys((attention.key, attention.value), slice(group * size, (group + 1) * size))
-    parameters = model.encoder_parameters()
-    found = {}
-    for module, place in rows.items():
-        for leaf in ("weight", "bias"):
-            if f"{module}.{leaf}" in parameters:
-                found[f"{module}.{leaf}"] = _marked(parameters[f"{module}.{leaf}"], place)
-    output = f"{attention.output}.weight"
-    found[output] = _marked(parameters[output], (slice(None), own))
-    return found
-
-
-def _marked(parameter: torch.Tensor, place: Any) -> torch.Tensor:
-    import torch
-
-    mask = torch.zeros(parameter.shape, dtype=torch.bool)
-    mask[place] = True
-    return mask

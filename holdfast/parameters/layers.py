@@ -57,9 +57,7 @@ def select(model: Model, importance: Importance | None, options: Options) -> Sel
         names, notes = [int(name) for name in best], [_ranking.note(importance, "layers", options.by)]
     found = [_tensors(model, name) for name in names]
     parts = tuple(f"layer {name}" if isinstance(name, int) else name for name in names)
-    return Selection(
-        whole=frozenset(tensor for tensors in found for tensor in tensors), parts=parts, notes=tuple(notes)
-    )
+    return Selection(frozenset(tensor for tensors in found for tensor in tensors), parts=parts, notes=tuple(notes))
 
 
 def _tensors(model: Model, name: int | str) -> list[str]:
