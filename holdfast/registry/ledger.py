@@ -235,5 +235,10 @@ def _conflict(name: str, version: str, expected: int, met: Promotion | None) -> 
     return Conflict(f"version {version} of `{name}` was not promoted: expected generation {expected}, {found}")
 
 
+def moment(milliseconds: int) -> str:
+    """Return a time in milliseconds since 1970 as the ledger writes times: ISO 8601, UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")

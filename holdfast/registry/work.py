@@ -1,0 +1,60 @@
+"""What there is to register: a pipeline with the records of its stages, and the key under which it is one version."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from holdfast import digests, lineage
+from holdfast.records import Artifact, Assessed, Evaluated, Lineage, Prepared, Selected, Tuned, Validated
+from holdfast.spec import Pipeline
+
+
+@dataclass(frozen=True)
+class Work:
+    """A finished piece of work."""
+
+    pipeline: Pipeline
+    prepared: Prepared
+    validated: Validated
+    assessed: Assessed
+    selected: Selected
+    tuned: Tuned
+    evaluated: Evaluated
+
+    @property
+    def name(self) -> str:
+        """The name under which it is registered."""
+        return self.pipeline.registered_name
+
+    @property
+    def head(self) -> str:
+        """The head that learned."""
+        return self.pipeline.learn.head
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """Start, data, method, code and evaluation."""
+        return lineage.trace(
+            self.pipeline, self.prepared, self.validated, self.selected, self.tuned, self.evaluated
+        )  # fmt: skip
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the file (but not its gate), start, data, adapter and scores: the same key is the same version.
+
+        A changed gate judges the version again; it does not make another one.
+        """
+        settings = {key: value for key, value in self.pipeline.resolved().items() if key != "gate"}
+        data = {key: version.digest for key, version in self.prepared.datasets.items()}
+        scores = self.evaluated.model_dump(mode="json", exclude={"artifact"})
+        return digests.of_json([settings, self.prepared.start.digest, data, self.tuned.adapter.digest, scores])
+
+    @property
+    def artifacts(self) -> dict[str, Artifact]:
+        """What the stages left, by the name that it has in the MLflow run."""
+        return {
+            "validation": self.validated.artifact,
+            "importance": self.assessed.artifact,
+            "selection": self.selected.artifact,
+            "curve": self.tuned.curve,
+            "evaluation": self.evaluated.artifact,
+        }
