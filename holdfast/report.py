@@ -42,7 +42,7 @@ def write(
     it shows is damaged.
     """
     page = Document(
-        title=f"{result.pipeline}, version {result.version}",
+        title=_title(result),
         verdict=words.verdict(result),
         good=result.verdict == "promoted",
         sections=[
@@ -64,13 +64,14 @@ def write(
 
 def summary_table(result: Result) -> RenderableType:
     """Return a run for the terminal as a rich renderable: the tasks, the verdict, where to look further."""
+    from rich import box
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    tasks = Table(title=Text(f"{result.pipeline}, version {result.version}"), title_justify="left")
-    for i, column in enumerate(words.COLUMNS):
-        tasks.add_column(column, justify="left" if i in (0, len(words.COLUMNS) - 1) else "right")
+    tasks = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=Text(words.LEGEND), caption_justify="left")
+    for column in words.COLUMNS:
+        tasks.add_column(column, justify="left" if column in ("task", "verdict") else "right")
     for line in words.table(result.target, result.remembered):
         *cells, verdict = (Text(cell) for cell in line.cells)
         verdict.stylize(_COLOURS[line.mood])
@@ -79,18 +80,22 @@ def summary_table(result: Result) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(result):
         facts.add_row(Text(name, style="dim"), Text(value))
-    return Group(tasks, verdict, facts)
+    return Group(Text(_title(result), style="bold"), tasks, verdict, facts)
 
 
 def summary_lines(result: Result) -> list[str]:
     """Return the same as plain lines: the table of tasks in aligned columns, the verdict, where to look further."""
     rows = [words.COLUMNS, *(line.cells for line in words.table(result.target, result.remembered))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(words.COLUMNS))]
-    lines = [f"{result.pipeline}, version {result.version}"]
+    lines = [_title(result)]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.append(words.verdict(result))
+    lines += [words.LEGEND, words.verdict(result)]
     lines += [f"{name}: {value}" for name, value in _facts(result)]
     return lines
+
+
+def _title(result: Result) -> str:
+    return f"{result.pipeline}, version {result.version}"
 
 
 def _facts(result: Result) -> list[tuple[str, str]]:

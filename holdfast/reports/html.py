@@ -59,7 +59,8 @@ def _block(block: Block) -> str:
     if isinstance(block, Picture):
         data = base64.b64encode(block.png).decode("ascii")
         caption = escape(block.caption)
-        return f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+        image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
+        return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
     return _table(block)
 
 

@@ -28,13 +28,7 @@ def learned_and_kept(evaluated: Evaluated, home: Home) -> Section:
     """Return the table of tasks, the comparison with the champion, and the picture."""
     lines = words.table(evaluated.target, evaluated.remembered)
     blocks: list[Block] = [Table(words.COLUMNS, [line.cells for line in lines], [line.mood for line in lines])]
-    blocks.append(
-        Text(
-            "Changes are in percentage points, paired on the same test items. A remembered task is kept when its "
-            "bound, the largest loss that the data leave plausible at its confidence, is smaller than its margin. "
-            "Flips count the items that became right (+) and wrong (-)."
-        )
-    )
+    blocks.append(Text(words.LEGEND))
     blocks += [
         _champion(evaluated),
         *_picture(home, evaluated.artifact, "forgetting.png", "Every task before and after"),

@@ -9,7 +9,11 @@ from typing import Literal
 from holdfast.records import RememberedScore, Result, TargetScore
 
 Mood = Literal["good", "bad", "neutral"]
-COLUMNS = ("task", "before", "after", "change", "bound or interval", "margin", "flips + / -", "items", "verdict")
+COLUMNS = ("task", "before", "after", "change", "bound", "margin", "flips", "items", "verdict")
+LEGEND = (
+    "Accuracy; changes in points, paired on the same test items. Bound: the 95% interval of the target's change; for a "
+    "remembered task the worst change plausible at its confidence, kept if above the margin. Flips: gained / lost items."
+)
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,12 @@ def table(target: TargetScore, remembered: tuple[RememberedScore, ...]) -> list[
 def _target(target: TargetScore) -> Line:
     low, high = (points(end) for end in target.interval)
     verdict = "learned" if target.lower > 0 else "got worse" if target.interval[1] < 0 else "no gain shown"
-    cells = (*_scores("target", target, target.gain), f"95%: {low} to {high}", "", *_counts(target), verdict)
+    cells = (*_scores("target", target, target.gain), f"{low}..{high}", "", *_counts(target), verdict)
     return Line(cells, "good" if target.lower > 0 else "bad")
 
 
 def _remembered(task: RememberedScore) -> Line:
-    bound = f"{100 * task.confidence:g}%: no worse than {points(-task.bound)}"
+    bound = f"worst {points(-task.bound)}"
     verdict = "kept" if task.kept else "NOT KEPT"
     cells = (*_scores(task.name, task, -task.drop), bound, points(-task.margin), *_counts(task), verdict)
     return Line(cells, "good" if task.kept else "bad")
@@ -59,7 +63,7 @@ def _scores(name: str, score: TargetScore | RememberedScore, change: float) -> t
 
 
 def _counts(score: TargetScore | RememberedScore) -> tuple[str, str]:
-    return f"{score.positive_flips} / {score.negative_flips}", str(score.n)
+    return f"{score.positive_flips}/{score.negative_flips}", str(score.n)
 
 
 def address(uri: str) -> str:

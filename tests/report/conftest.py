@@ -120,7 +120,8 @@ def parts(home: Home) -> SimpleNamespace:
             target=gained, remembered=(kept, lost),
             selection={"moved": 1200, "total": 48000, "share": 0.025, "names": [EVIL, "layer 1"], "head": 66},
             stages=(
-                StageTime(name="prepare", seconds=1.25, cached=False), StageTime(name="tune", seconds=130.0, cached=True)
+                StageTime(name="prepare", seconds=1.25, cached=False),
+                StageTime(name="tune", seconds=130.0, cached=True),
             ),
             lineage=Lineage(
                 start={"model": EVIL, "base": {"name": "tiny"}}, data={}, method={"name": EVIL},

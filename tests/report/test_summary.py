@@ -11,21 +11,29 @@ from holdfast.reports import words
 from .conftest import EVIL, remembered, target
 
 
-def shown(result, **console):
+def shown(result, width=200, **console):
     stream = io.StringIO()
-    Console(file=stream, width=200, **console).print(report.summary_table(result))
+    Console(file=stream, width=width, **console).print(report.summary_table(result))
     return stream.getvalue()
 
 
 def test_table_and_lines_say_the_same(parts):
     table, lines = shown(parts.result), "\n".join(report.summary_lines(parts.result))
     for expected in (
-        "target", "english", EVIL, "kept", "NOT KEPT", "learned", "REFUSED", "+35.0", "95%: +29.3 to +40.6", "160 / 20",
+        "target", "english", EVIL, "kept", "NOT KEPT", "learned", "REFUSED", "+35.0", "+29.3..+40.6",
+        "160/20", "worst -2.2",
         "1,200 of 48,000", "r1 at postgresql://db.example/mlflow", "prepare 1.2 s, tune 130 s (reused); together 131 s",
     ):  # fmt: skip
         assert expected in table, expected
         assert expected in lines, expected
     assert parts.result.report in lines
+
+
+def test_the_table_fits_eighty_columns(parts):
+    tasks = parts.result.remembered[:1]
+    text = shown(parts.result.model_copy(update={"remembered": tasks}), width=80).replace(EVIL, "")
+    rows = [line.split() for line in text.splitlines()]
+    assert ["english", "90.0%", "89.5%", "-0.5", "worst", "-2.2", "-5.0", "6/8", "400", "kept"] in rows
 
 
 def test_lines_are_plain_and_aligned(parts):
