@@ -12,7 +12,7 @@ Mood = Literal["good", "bad", "neutral"]
 COLUMNS = ("task", "before", "after", "change", "bound", "margin", "flips", "items", "verdict")
 LEGEND = (
     "Accuracy; changes in points, paired on the same test items. Bound: the 95% interval of the target's change; for a "
-    "remembered task the worst change plausible at its confidence, kept if above the margin. Flips: gained / lost items."
+    "remembered task the worst change plausible at its confidence, kept if above the margin. Flips: items won / lost."
 )
 
 
