@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.home import Home
 
 _QUARANTINED_SHOWN = 50
+_QUARANTINE = ("dataset", "row", "id", "label", "text")
 
 
 def learned_and_kept(evaluated: Evaluated, home: Home) -> Section:
@@ -122,19 +123,14 @@ def validation(validated: Validated, home: Home) -> Section:
 
 
 def _quarantine(validated: Validated, home: Home) -> list[Block]:
-    """Return the rows set aside (the first of them), as the files of the validation's artifact have them."""
+    """Return the rows set aside (the first of them) with their reasons, from the validation's artifact."""
     if not validated.quarantined:
         return [Text("No row was set aside.")]
-    folder = home.store.open(validated.artifact)
-    rows = [
-        {"file": path.stem, **json.loads(line)}
-        for path in sorted(folder.rglob("*quarantine*.jsonl"))
-        for line in path.read_text(encoding="utf-8").splitlines()
-    ]
-    columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    shown = [tuple(_inline(row.get(name, "")) for name in columns) for row in rows[:_QUARANTINED_SHOWN]]
-    said = f"{validated.quarantined} rows were set aside; the first {len(shown)}:"
-    return [Text(said), Table(columns, shown)]
+    text = (home.store.open(validated.artifact) / "quarantine.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.split("\n") if line][:_QUARANTINED_SHOWN]
+    shown = [(*(str(row[name]) for name in _QUARANTINE), "; ".join(row["reasons"])) for row in rows]
+    said = Text(f"Rows set aside: {validated.quarantined}; the first {len(shown)}:")
+    return [said, Table((*_QUARANTINE, "reasons"), shown)]
 
 
 def data(prepared: Prepared, validated: Validated) -> Section:

@@ -95,7 +95,8 @@ def parts(home: Home) -> SimpleNamespace:
         ref=f"{EVIL}.csv", source="x", digest="d" * 64, dvc_md5="m" * 32, git_revision="g-dirty", rows=40,
         labels={EVIL: 40}, artifact=rows,
     )  # fmt: skip
-    quarantine = digests.canonical_json({"row": 7, "reason": f"label {EVIL}", "text": "a | b\nc"}).encode() + b"\n"
+    row = {"dataset": "learn.train", "row": 7, "id": "6", "text": "a | b\u2028c", "label": EVIL}
+    quarantine = digests.canonical_json({**row, "reasons": [f"label {EVIL}", "and more"]}).encode() + b"\n"
     return SimpleNamespace(
         home=home,
         prepared=Prepared(start=start, datasets={"learn.train": dataset}),
@@ -103,7 +104,7 @@ def parts(home: Home) -> SimpleNamespace:
             datasets={"learn.train": dataset.model_copy(update={"rows": 39})}, labels=(EVIL,), quarantined=1,
             expectations=(failed,),
             competences=(Competence(name=EVIL, accuracy=0.9, chance=0.5, lower=0.86, n=100),),
-            artifact=put(home, "validation", {"learn.train.quarantine.jsonl": quarantine}),
+            artifact=put(home, "validation", {"quarantine.jsonl": quarantine}),
         ),
         assessed=Assessed(
             measure="fisher", examples=16, artifact=put(home, "importance", {"heatmap.png": png(home, "b.png")})

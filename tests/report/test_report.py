@@ -89,7 +89,17 @@ def test_the_page_says_what_was_kept_and_lost(page, parts):
 def test_the_page_shows_validation_data_lineage_and_times(page):
     parsed = Page(page.read_text())
     text = " ".join(parsed.text)
-    for expected in ("not met", f"label {EVIL}", "39 of 40", "d" * 64, "m" * 32, "g-dirty", "torch", "130.0", "reused"):
+    for expected in (
+        "not met",
+        f"label {EVIL}; and more",
+        "39 of 40",
+        "d" * 64,
+        "m" * 32,
+        "g-dirty",
+        "torch",
+        "130.0",
+        "reused",
+    ):
         assert expected in text
     assert "1,200 of 48,000 encoder weights (2.5%)" in text
 
