@@ -53,7 +53,9 @@ def write(work: Work, heads: Mapping[str, HeadInfo], scored: Mapping[str, int]) 
 
 def _template() -> Any:
     loader = FileSystemLoader(TEMPLATE.parent)
-    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
     environment.filters |= {"number": _number, "signed": _signed, "percent": _percent, "count": _count}
     return environment.get_template(TEMPLATE.name)
 

@@ -116,12 +116,14 @@ def adapter(client: MlflowClient, version: ModelVersion, home: Home) -> Iterator
 
 def _download(client: MlflowClient, version: ModelVersion, place: Path) -> Path:
     from mlflow.artifacts import download_artifacts
+    from mlflow.utils.file_utils import local_file_uri_to_path
 
     root = client.get_model_version_download_uri(version.name, version.version)
     uri = f"{root}/{package.ADAPTER}"
     try:
-        local = None if uri.startswith("file:") else str(place)
-        return Path(download_artifacts(artifact_uri=uri, dst_path=local))
+        if uri.startswith("file:"):
+            return Path(local_file_uri_to_path(uri))
+        return Path(download_artifacts(artifact_uri=uri, dst_path=str(place)))
     except Exception as error:
         raise HoldfastError(
             f"version {version.version} of `{version.name}`: its adapter cannot be had from {uri} ({error})"

@@ -1,4 +1,4 @@
-"""Finished work to register, made by hand on the tiny encoder, and one home per test module (MLflow starts slowly)."""
+"""Finished work to register, made by hand on the tiny encoder, and one home for the room (MLflow starts slowly)."""
 
 import dataclasses
 import json
@@ -48,13 +48,13 @@ class Work:
         return register.register(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A home that the tests of a module share; each uses names of its own."""
+    """A home that the tests of the room share; each test registers under a name of its own."""
     return homes.make(tmp_path_factory.mktemp("registry") / "home")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def make(place: Home, tiny_start: Start, toy_rows: list[dict[str, str]]) -> Make:
     """Return `make(name, seed=..., **scores)`: finished work whose adapter is drawn from `seed`."""
     datasets = {f"learn.{role}": rows.version(place, toy_rows[i::3], ref=role) for i, role in enumerate(_ROLES)}
