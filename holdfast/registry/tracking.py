@@ -76,6 +76,13 @@ def experiment(mlflow: MlflowClient, name: str, home: Home) -> str:
         return str(mlflow.get_experiment_by_name(name).experiment_id)  # type: ignore[union-attr]
 
 
+def address(home: Home) -> str:
+    """Return MLflow's address as it may be shown: with a password, if it has one, made unreadable."""
+    from sqlalchemy import make_url
+
+    return make_url(home.tracking_uri).render_as_string(hide_password=True)
+
+
 def quoted(value: Any) -> str:
     """Return a value as a string in MLflow's filters. Raises `ValueError` where it cannot be quoted."""
     text = str(value)

@@ -94,7 +94,7 @@ def show(name: str, which: str, home: Home) -> dict[str, Any]:
         "reason": version.tags.get(catalogue.REASON, ""),
         "digest": version.tags[catalogue.DIGEST],
         "run_id": version.run_id,
-        "tracking": home.tracking_uri,
+        "tracking": tracking.address(home),
         "report": str(home.reports / name / f"version-{number}" / "report.html"),
         "heads": {head: [*info.labels] for head, info in catalogue.heads(version).items()},
         "lineage": traced.model_dump(mode="json"),

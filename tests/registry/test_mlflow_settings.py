@@ -44,6 +44,12 @@ def test_two_homes_in_one_process_keep_apart(place: Home, tmp_path: Path, monkey
     assert place == (first.path / "mlartifacts" / "mine").as_uri()
 
 
+def test_an_address_is_shown_without_its_password(place: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tracking.address(place) == place.tracking_uri
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example:5000")
+    assert "secret" not in tracking.address(place) and "mlflow.example:5000" in tracking.address(place)
+
+
 def test_a_deleted_experiment_is_told(place: Home) -> None:
     client = tracking.client(place)
     client.delete_experiment(tracking.experiment(client, "gone", place))
