@@ -31,7 +31,7 @@ class Stages:
             state = stage.with_options(refresh_cache=True)(**inputs, home=self.home, return_state=True)
             record, cached = gives(**await state.aresult()), False
         self.times.append(StageTime(name=stage.name, seconds=round(time.perf_counter() - begun, 3), cached=cached))
-        progress.report("stages", len(self.times), len(STAGES))
+        progress.report("stages", len(self.times), len(STAGES), {stage.name: self.times[-1].seconds})
         return record
 
     def _whole(self, record: Record) -> bool:

@@ -87,7 +87,8 @@ def _parse_one(axis: Axis, name: str, values: Any, key: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         values = {} if values is True or values is None else _shorthand(module, name, values, key)
     try:
-        return module.Options(**values).model_dump(mode="json")
+        chosen: Options = module.Options(**values)
+        return chosen.model_dump(mode="json")
     except ValidationError as error:
         raise from_validation(error, key, list(module.Options.model_fields)) from error
 

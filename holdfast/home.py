@@ -105,6 +105,7 @@ def environment(home: Home) -> dict[str, str]:
         "PREFECT_PROFILES_PATH": str(prefect / "profiles.toml"),
         "PREFECT_LOCAL_STORAGE_PATH": str(home.path / "results"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",

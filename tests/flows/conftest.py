@@ -80,7 +80,7 @@ def toy(tmp_path: Path, tiny_base: Path) -> Path:
         "start": {"model": str(tiny_base)},
         "learn": {"train": "train.csv", "valid": "valid.csv", "test": "test.csv"},
         "assess": {"examples": 16},
-        "training": {"epochs": 3, "learning_rate": 5e-3, "precision": "fp32"},
+        "training": {"epochs": 8, "learning_rate": 3e-3, "precision": "fp32"},
     }
     (folder / "toy.yaml").write_text(yaml.safe_dump(spec))
     return folder / "toy.yaml"
@@ -95,12 +95,14 @@ def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 def sentences(numbers: range) -> list[dict[str, str]]:
-    """Return two labelled sentences per number, all distinct; every number gives other words around the same cue."""
+    """Return two labelled sentences per number below 192, all distinct: two cues of one kind around a thing."""
     cues = {"positive": ["good", "fine", "great", "nice"], "negative": ["bad", "awful", "poor", "nasty"]}
-    things = ["movie", "food", "service"]
+    things, fillers = ["movie", "food", "service"], ["very", "and", "the", "a"]
     rows = []
     for number in numbers:
+        mixed = number * 37 % 192  # so that any range holds every cue
+        filler, rest = fillers[mixed % 4], mixed // 4
+        thing, rest = things[rest % 3], rest // 3
         for label, words in cues.items():
-            filler = " ".join("not" if bit == "1" else "very" for bit in f"{number:07b}").replace("not", "and the")
-            rows.append({"text": f"{things[number % 3]} {filler} was {words[number % 4]}", "label": label})
+            rows.append({"text": f"{words[rest % 4]} {thing} was {filler} {words[rest // 4]}", "label": label})
     return rows

@@ -91,7 +91,7 @@ def test_what_is_reused_and_what_runs_again(several: Callable, toy: Path) -> Non
 
 def test_an_edited_module_reruns_exactly_the_stages_that_use_it(several: Callable, toy: Path, tmp_path: Path) -> None:
     code = tmp_path / "code"
-    for package in ("holdfast", "tasks", "flows", "data"):
+    for package in ("holdfast", "tasks", "flows", "data", "mlflow"):
         shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__", "made"))
     several({"file": toy}, code=code)
     with (code / "holdfast" / "forgetting" / "intervals.py").open("a") as module:
