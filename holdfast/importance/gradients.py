@@ -87,8 +87,16 @@ def _add_batch(
         )
         with torch.no_grad():
             for name, uses in _by_module(calls, found).items():
-                leaves = dict(uses[0].module.named_parameters(recurse=False))
-                kinds.add_power(name, uses, power, {leaf: totals[f"{name}.{leaf}"] for leaf in leaves})
+                kinds.add_power(name, uses, power, _own(name, uses[0].module, totals))
+
+
+def _own(name: str, module: nn.Module, totals: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the totals of a module's own parameters; raise `HoldfastError` for one that another module shares."""
+    own = {leaf: f"{name}.{leaf}" for leaf, _ in module.named_parameters(recurse=False)}
+    for full_name in own.values():
+        if full_name not in totals:
+            raise HoldfastError(f"importance: `{full_name}` is shared by two modules, so its gradients cannot be told")
+    return {leaf: totals[full_name] for leaf, full_name in own.items()}
 
 
 def _by_module(calls: list[Call], gradients: Sequence[torch.Tensor | None]) -> dict[str, list[kinds.Use]]:

@@ -96,7 +96,8 @@ def _panels(shown: Table, measure: str) -> list[tuple[str, np.ndarray, str, str]
 def _over_mean(values: np.ndarray) -> np.ndarray:
     """Return `values` over the mean of their last column, one number per part; zeros become NaN."""
     positive = np.where(values > 0, values, np.nan)
-    scaled: np.ndarray = positive / np.nanmean(positive[:, -1])
+    whole = positive[:, -1][np.isfinite(positive[:, -1])]
+    scaled: np.ndarray = positive / (whole.mean() if len(whole) else 1.0)
     return scaled
 
 
