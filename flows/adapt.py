@@ -69,7 +69,8 @@ async def adapt(file: str, overrides: list[str], home: str) -> dict[str, Any]:
     )  # fmt: skip
     verdict = await stages.run(gate, Verdict, registered=registered, evaluated=evaluated, settings=pipeline.gate)
 
-    return publish.publish(
+    result: dict[str, Any] = publish.publish(
         pipeline=pipeline, prepared=prepared, validated=validated, assessed=assessed, selected=selected, tuned=tuned,
         evaluated=evaluated, registered=registered, verdict=verdict, stages=tuple(stages.times), home=stages.home,
     )  # fmt: skip
+    return result

@@ -33,9 +33,9 @@ def predict(model: Model, rows: list[dict[str, Any]], text: str, file: Path, fir
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return the softmax over the last axis, in float64."""
-    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    exponentials = np.exp(shifted)
-    return exponentials / exponentials.sum(-1, keepdims=True)
+    exponentials: np.ndarray = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    normalised: np.ndarray = exponentials / exponentials.sum(-1, keepdims=True)
+    return normalised
 
 
 def _text(row: dict[str, Any], column: str, file: Path, number: int) -> str:

@@ -18,9 +18,12 @@ def _sees(parameters: dict[str, Any]) -> list[Any]:
 
 def _choices(parameters: dict[str, Any]) -> list[str]:
     recipe: Recipe = parameters["recipe"]
-    chosen = (recipe.examples, recipe.objective, recipe.anchors, recipe.schedule)
-    axes = zip(("examples", "objectives", "anchors", "schedules"), chosen, strict=True)
-    return [module for axis, names in axes for module in caching.modules(axis, names)]
+    return [
+        *caching.modules("examples", recipe.examples),
+        *caching.modules("objectives", recipe.objective),
+        *caching.modules("anchors", recipe.anchors),
+        *caching.modules("schedules", recipe.schedule),
+    ]
 
 
 @caching.stage("holdfast.training.tune", _sees, _choices)
