@@ -7,7 +7,7 @@ that it reads, and its cache key sees no others.
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -20,6 +20,17 @@ class Section(BaseModel):
     """A section of the file: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+Expect = Literal[
+    "no-empty-text",
+    "no-duplicates",
+    "no-conflicting-labels",
+    "known-labels",
+    "no-leak-into-test",
+    "balanced-labels",
+    "no-length-outliers",
+]
 
 
 class StartSpec(Section):
@@ -44,7 +55,7 @@ class Learn(ColumnSpec):
     valid: str | None = None
     test: str | None = None
     head: str = "label"
-    expect: tuple[str, ...] = ("no-empty-text", "no-duplicates", "known-labels", "no-leak-into-test")
+    expect: tuple[Expect, ...] = get_args(Expect)
     reject_at_most: float = Field(0.05, ge=0, le=1)
 
 
@@ -92,7 +103,7 @@ class Gate(Section):
 class Register(Section):
     """Under which name versions are registered, where it is not the pipeline's."""
 
-    name: str | None = None
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
 class Recipe(Section):

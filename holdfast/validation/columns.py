@@ -1,0 +1,111 @@
+"""A dataset as a table with helper columns: what Great Expectations has no word for, made visible row by row."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = dict[str, Any]
+INVISIBLE = "\u00ad\u200b\u200e\u200f\u2060\ufeff"  # soft hyphen, zero-width space, direction marks, joiner, BOM
+ENDLESS = 50_000  # characters; a longer text is most often a lost quotation mark that swallowed the rows below it
+RARE = 0.2  # a label is rare below this part of an even share
+NAMES = {"id", "text", "label"}
+_GONE = dict.fromkeys(map(ord, INVISIBLE))
+
+
+def same(text: str) -> str:
+    """Return what texts that count as one text share: NFKC, case folded, invisible marks and extra blanks gone."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(folded.translate(_GONE).split())
+
+
+def plain(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return the columns `id`, `text` and `label`, as far as rows have them; the index counts rows from 1."""
+    import pandas as pd
+
+    found = [name for name in sorted(NAMES) if any(name in row for row in rows)]
+    columns = {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in found}
+    return pd.DataFrame(columns).set_axis(range(1, len(rows) + 1), axis="index")
+
+
+def add(table: pd.DataFrame, tests: Mapping[str, str], labels: Sequence[str], tokens: Callable) -> pd.DataFrame:
+    """Return `table` with the helper columns of this module; `tokens(texts)` counts what a model would read.
+
+    `tests` says where each text of a test set stands (see `places`); `labels` are those that rows may have. Columns of
+    complaints hold an empty string where there is nothing to complain about.
+    """
+    texts = [text if isinstance(text, str) else "" for text in table["text"]]
+    labels_given = [str(label) for label in table["label"]]
+    keys = [same(text) for text in texts]
+    return table.assign(
+        repeats=_repeats(keys, labels_given),
+        contradicts=_contradicts(keys, labels_given),
+        leaks_into=[tests.get(key, "") for key in keys],
+        rare_label=_rare(labels_given, labels),
+        characters=[len(text) for text in texts],
+        tokens=tokens([text[:ENDLESS] for text in texts]),
+        length_score=length_scores([len(text) for text in texts]),
+    )
+
+
+def places(datasets: Iterable[tuple[str, Sequence[Row]]]) -> dict[str, str]:
+    """Return {text, as `same` gives it: where it stands first} of the test sets among `datasets` (key, rows)."""
+    found: dict[str, str] = {}
+    for key, rows in datasets:
+        if not key.endswith(".test"):
+            continue
+        for number, row in enumerate(rows, 1):
+            if isinstance(row.get("text"), str):
+                found.setdefault(same(row["text"]), f"{key}, row {number}")
+    return found
+
+
+def length_scores(lengths: Sequence[int]) -> np.ndarray:
+    """Return how far each length lies outside the middle half, in interquartile ranges of log(1 + length).
+
+    Negative below the lower quartile, positive above the upper one, 0 between them or where the range is zero. Beyond
+    3 lie Tukey's outer fences (Exploratory Data Analysis, 1977, 2D); the logarithm is ours (inferred), because the
+    lengths of texts are skewed.
+    """
+    if not len(lengths):
+        return np.zeros(0)
+    logs = np.log1p(np.asarray(lengths, dtype=float))
+    low, high = np.quantile(logs, (0.25, 0.75))
+    beyond = np.minimum(logs - low, 0) + np.maximum(logs - high, 0)
+    return beyond / (high - low) if high > low else np.zeros(len(logs))
+
+
+def _repeats(keys: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Return, for each row, the earlier row with the same text and label."""
+    first: dict[tuple[str, str], int] = {}
+    found = []
+    for number, pair in enumerate(zip(keys, labels, strict=True), 1):
+        earlier = first.setdefault(pair, number)
+        found.append("" if earlier == number else f"row {earlier}")
+    return found
+
+
+def _contradicts(keys: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Return, for each row, the first row that gives the same text another label."""
+    rows: dict[str, dict[str, int]] = defaultdict(dict)
+    for number, (key, label) in enumerate(zip(keys, labels, strict=True), 1):
+        rows[key].setdefault(label, number)
+    others = [
+        next(((other, row) for other, row in rows[key].items() if other != label), None)
+        for key, label in zip(keys, labels, strict=True)
+    ]
+    return [f"`{other[0]}` in row {other[1]}" if other else "" for other in others]
+
+
+def _rare(given: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Return each row's label where that label is rare: below `RARE` of an even share of the rows."""
+    counts = Counter(given)
+    least = RARE * len(given) / max(1, len(labels))
+    return [label if counts[label] < least else "" for label in given]

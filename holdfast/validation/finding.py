@@ -1,0 +1,87 @@
+"""What was found in one dataset: the outcome of every expectation, and the rows to set aside with their reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from holdfast.records import DatasetVersion
+from holdfast.validation import columns, expectations
+from holdfast.validation.columns import Row
+from holdfast.validation.expectations import Rule, Scope
+from holdfast.validation.suite import Outcome, Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A dataset version, its rows, and what the suite said; `reasons` maps numbers of bad rows to complaints."""
+
+    scope: Scope
+    version: DatasetVersion
+    rows: tuple[Row, ...]
+    outcomes: tuple[Outcome, ...]
+    reasons: dict[int, tuple[str, ...]]
+
+    @property
+    def kept(self) -> list[Row]:
+        """The rows that are not set aside, in order."""
+        return [row for number, row in enumerate(self.rows, 1) if number not in self.reasons]
+
+    @property
+    def share(self) -> float:
+        """The share of rows that are set aside, from 0 to 1."""
+        return len(self.reasons) / len(self.rows) if self.rows else 0.0
+
+    @property
+    def stop(self) -> Outcome | None:
+        """The first broken expectation that ends the run."""
+        return next((o for o in self.outcomes if not o.success and o.severity == "stop"), None)
+
+    def quarantine(self) -> list[dict[str, Any]]:
+        """Return the rows that are set aside, as the quarantine file has them."""
+        return [
+            {
+                "dataset": self.scope.key,
+                "row": number,
+                **{name: self.rows[number - 1].get(name) for name in ("id", "text", "label")},
+                "reasons": list(reasons),
+            }
+            for number, reasons in self.reasons.items()
+        ]
+
+
+def inspect(
+    version: DatasetVersion,
+    rows: Sequence[Row],
+    rules: Sequence[Rule],
+    scope: Scope,
+    tests: Mapping[str, str],
+    tokens: Callable[[Sequence[str]], list[int]],
+    runner: Runner,
+) -> Finding:
+    """Return what the schema and `rules` find in the rows of `version`; where columns are missing, only that."""
+    table = columns.plain(rows)
+    if not set(table.columns) >= columns.NAMES:
+        return Finding(scope, version, tuple(rows), tuple(runner.run(table, expectations.SCHEMA, scope)), {})
+    labels = scope.labels or sorted({str(label) for label in table["label"]})
+    table = columns.add(table, tests, labels, tokens)
+    outcomes = runner.run(table, (*expectations.SCHEMA, *rules), scope)
+    return Finding(scope, version, tuple(rows), tuple(outcomes), _reasons(table, outcomes, rules, scope))
+
+
+def _reasons(
+    table: Any, outcomes: Sequence[Outcome], rules: Sequence[Rule], scope: Scope
+) -> dict[int, tuple[str, ...]]:
+    """Return {row number: why} of every row that breaks a rule for which rows are set aside, in order of rows."""
+    found: dict[int, list[str]] = {}
+    for rule in rules:
+        if rule.severity != "quarantine":
+            continue
+        broken = {row for outcome in outcomes if outcome.rule == rule.name for row in outcome.rows}
+        for number in sorted(broken):
+            found.setdefault(number, []).append(f"{rule.name}: {rule.reason(table.loc[number].to_dict(), scope)}")
+    return {number: tuple(reasons) for number, reasons in sorted(found.items())}

@@ -1,0 +1,187 @@
+"""The validate stage: check every dataset before a model is loaded, set bad rows aside, measure what can be forgotten.
+
+Great Expectations tests the rules of `expectations`, per dataset. Rows that break a *quarantine* rule leave the dataset
+and are kept, with their reasons, in `quarantine.jsonl`: of duplicates all but the first, of a text with two labels all
+rows (which label is right cannot be known), of a leak into a test set the row outside the test set. Texts that differ
+only in case, white space or Unicode form count as the same (`columns.same`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast import bases
+from holdfast import rows as dataset_rows
+from holdfast.errors import BadInput
+from holdfast.records import DatasetVersion, Expectation, HeadInfo, Start, Validated
+from holdfast.validation import columns, competence, evidence, expectations, finding
+from holdfast.validation.expectations import Scope
+from holdfast.validation.finding import Finding
+from holdfast.validation.suite import Runner
+
+if TYPE_CHECKING:
+    from holdfast.home import Home
+    from holdfast.spec import Learn, Remember
+
+_CHUNK = 1000
+
+
+def validate(
+    datasets: dict[str, DatasetVersion],
+    start: Start,
+    learn: Learn,
+    remember: Sequence[Remember],
+    max_length: int,
+    home: Home,
+) -> Validated:
+    """Return the datasets without their bad rows, the labels to learn, and the evidence (see `evidence`).
+
+    Labels are those of the start model's head where it has `learn.head`, in its order, else those of `learn.train`,
+    sorted. Raises `BadInput` for an unknown expectation; a remembered task without a head, at chance, or with a margin
+    that its test set cannot establish; labels other than the head's; missing columns or wrong types; a dataset of
+    which more than `learn.reject_at_most` is bad. Rows set aside are kept, and the message says where.
+    """
+    heads = competence.heads(start, learn, remember)
+    findings = _inspect(datasets, start, learn, heads, max_length, home)
+    for found in findings:
+        _judge(found, findings, learn, home)
+    labels = _labels(findings, start, learn)
+    good = {found.scope.key: _version(found, home) for found in findings}
+    competence.check_margins(good, remember)
+    competences = competence.check(good, start, learn, remember, max_length, home)
+    return Validated(
+        datasets={key: good[key] for key in datasets},
+        labels=labels,
+        quarantined=sum(len(found.reasons) for found in findings),
+        expectations=tuple(brief for found in findings for brief in _briefs(found)),
+        competences=competences,
+        artifact=evidence.put(findings, competences, home),
+    )
+
+
+def _inspect(
+    datasets: Mapping[str, DatasetVersion],
+    start: Start,
+    learn: Learn,
+    heads: Mapping[str, HeadInfo],
+    max_length: int,
+    home: Home,
+) -> list[Finding]:
+    """Return what is found in each dataset, `learn.train` first: its good rows say which labels are known."""
+    rules = expectations.chosen(learn.expect)
+    rows = {key: dataset_rows.read(home, datasets[key]) for key in sorted(datasets, key="learn.train".__ne__)}
+    tests, tokens, runner = columns.places(rows.items()), _Tokens(start), Runner()
+    learned: tuple[str, ...] = ()
+    findings = []
+    for key, own in rows.items():
+        scope = Scope(key, learned if key.startswith("learn.") else heads[_task(key)].labels, max_length)
+        found = finding.inspect(datasets[key], own, rules, scope, tests, tokens, runner)
+        if key == "learn.train":
+            learned = _known(found)
+        findings.append(found)
+    return findings
+
+
+class _Tokens:
+    """Counts the tokens of texts as the start model's tokenizer makes them, special ones included."""
+
+    def __init__(self, start: Start) -> None:
+        self._tokenizer = bases.tokenizer(bases.locate(start.base))
+
+    def __call__(self, texts: Sequence[str]) -> list[int]:
+        counts: list[int] = []
+        for first in range(0, len(texts), _CHUNK):
+            encoded = self._tokenizer(
+                list(texts[first : first + _CHUNK]), truncation=False, verbose=False, return_attention_mask=False
+            )
+            counts += [len(ids) for ids in encoded["input_ids"]]
+        return counts
+
+
+def _task(key: str) -> str:
+    """Return the remembered task of a dataset's key, `remember.NAME.ROLE`."""
+    return key.removeprefix("remember.").rpartition(".")[0]
+
+
+def _known(train: Finding) -> tuple[str, ...]:
+    return tuple(sorted({str(row.get("label")) for row in train.kept}))
+
+
+def _judge(found: Finding, findings: Sequence[Finding], learn: Learn, home: Home) -> None:
+    """Raise `BadInput` where a dataset breaks a rule that stops the run, or has too many bad rows."""
+    if found.stop:
+        raise _stopped(found, evidence.keep(findings, home))
+    if found.share > learn.reject_at_most:
+        raise _rejected(found, learn, evidence.keep(findings, home))
+    if not found.kept:
+        raise BadInput(f"{found.scope.key} has no good row left", file=found.version.ref)
+    if found.scope.key == "learn.train" and len(_known(found)) < 2:
+        only = ", ".join(f"`{label}`" for label in _known(found))
+        raise BadInput(f"the good rows of learn.train have one label only, {only}", file=found.version.ref)
+
+
+def _stopped(found: Finding, folder: Path) -> BadInput:
+    broken = found.stop
+    assert broken is not None
+    key, row = str(broken.arguments.get("column", "")), broken.rows[0] if broken.rows else None
+    what = {
+        "columns": f"{found.scope.key} has no column `{key}`",
+        "some-rows": f"{found.scope.key} holds no rows",
+        "two-labels": f"every row of {found.scope.key} has the same label: there is nothing to learn",
+        "types": f"the {key} is not a string in {len(broken.rows)} of {len(found.rows)} rows of {found.scope.key}",
+    }[broken.rule]
+    return BadInput(
+        what, file=found.version.ref, row=row, key=key or None, remedy=f"Nothing was trained; details are in {folder}."
+    )
+
+
+def _rejected(found: Finding, learn: Learn, folder: Path) -> BadInput:
+    number, reasons = next(iter(found.reasons.items()))
+    parted = found.scope.key.startswith("learn.") and not (learn.valid and learn.test)
+    name = f"row {number} of {found.scope.key}" + (f" (id {found.rows[number - 1]['id']})" if parted else "")
+    return BadInput(
+        f"{len(found.reasons)} of {len(found.rows)} rows are bad, {found.share:.1%} where `learn.reject_at_most` "
+        f"allows {learn.reject_at_most:.1%}; the first is {name}: {'; '.join(reasons)}",
+        file=found.version.ref,
+        row=None if parted else number,  # of parts split off one file, only the ids lead back to it
+        remedy=f"Nothing was trained. The bad rows and their reasons are in {folder / 'quarantine.jsonl'}: correct the "
+        "data, or raise `learn.reject_at_most`.",
+    )
+
+
+def _labels(findings: Sequence[Finding], start: Start, learn: Learn) -> tuple[str, ...]:
+    """Return the labels in the order of the head's logits; raise `BadInput` where the head's are others."""
+    train = findings[0]
+    known, head = _known(train), start.heads.get(learn.head)
+    if head is None or set(head.labels) == set(known):
+        return head.labels if head else known
+    differing = {"only the data has": set(known) - set(head.labels), "only the head has": set(head.labels) - set(known)}
+    said = "; ".join(f"{whose} {', '.join(sorted(labels))}" for whose, labels in differing.items() if labels)
+    raise BadInput(
+        f"the labels are not those of the start model's head `{learn.head}`: {said}",
+        file=train.version.ref,
+        row=next((n for n, row in enumerate(train.rows, 1) if row["label"] not in head.labels), None),
+        key="learn.head",
+        expected=", ".join(head.labels),
+        remedy="Correct the labels, or give the head another name to make a new one.",
+    )
+
+
+def _version(found: Finding, home: Home) -> DatasetVersion:
+    """Return the dataset version of the good rows: the very same where none was set aside."""
+    return dataset_rows.version(home, found.kept, like=found.version) if found.reasons else found.version
+
+
+def _briefs(found: Finding) -> Iterator[Expectation]:
+    """Give the record of every rule: met when all its expectations are."""
+    for name in dict.fromkeys(outcome.rule for outcome in found.outcomes):
+        outcomes = [outcome for outcome in found.outcomes if outcome.rule == name]
+        yield Expectation(
+            dataset=found.scope.key,
+            expectation=name,
+            success=all(outcome.success for outcome in outcomes),
+            unexpected=len({row for outcome in outcomes for row in outcome.rows}),
+            severity=outcomes[0].severity,
+        )
