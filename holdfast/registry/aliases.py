@@ -31,8 +31,8 @@ def reconcile(client: MlflowClient, book: Ledger, name: str) -> None:
             _set(client, name, wanted)
         except MlflowException as error:
             raise HoldfastError(
-                f"the ledger says that version {wanted.get(CHAMPION)} is champion of `{name}`, but MLflow does not take "
-                f"the alias: {error.message}"
+                f"the ledger says that version {wanted.get(CHAMPION)} is champion of `{name}`, but MLflow does not "
+                f"take the alias: {error.message}"
             ) from error
     raise HoldfastError(f"MLflow's aliases of `{name}` do not stay as the ledger has them; something else sets them")
 
