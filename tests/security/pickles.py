@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _SUFFIXES = {".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth", ".ckpt", ".bin"}
-_BASE64 = re.compile(rb'"(gA[IJMQUV-Za-z][A-Za-z0-9+/=\\n]{6,})"')  # a JSON string that begins like a pickle in base64
+_BASE64 = re.compile(rb'"(gA[I-X][A-Za-z0-9+/=\\n]{6,})"')  # a JSON string that begins like a pickle in base64
 _LARGE = 1 << 20  # text-like pickles (protocols 0 and 1) are looked for in smaller files only
 _MOST = 1 << 26  # of a compressed file, this many bytes are looked at
 
@@ -202,9 +202,8 @@ def _calls(node: ast.Call, names: dict[str, str]) -> Iterator[str]:
     first, _, rest = called.partition(".")
     called = f"{names.get(first, first)}.{rest}" if rest else called
     keywords = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
-    if (
-        called in _CALLS and not (called.startswith("numpy.") and keywords.get("allow_pickle") is False)
-    ) or called.rpartition(".")[2] in _METHODS:
+    harmless = called.startswith("numpy.") and keywords.get("allow_pickle") is False
+    if (called in _CALLS and not harmless) or called.rpartition(".")[2] in _METHODS:
         yield f"calls {called}"
     for name, value in _KEYWORDS.items():
         if name in keywords and keywords[name] is value:
