@@ -121,8 +121,9 @@ def fetch(name: str, which: str, home: Home) -> Start:
 
 
 def rival(name: str, adapter_digest: str, home: Home) -> Start | None:
-    """Return the version that an adapter must not be worse than: the champion, or the one before it where the champion
-    is this very adapter; None where there is none.
+    """Return the version that an adapter must not be worse than, or None where there is none.
+
+    That is the champion, or the one before it where the champion is this very adapter.
     """
     standing = [entry for entry in ledger.at(home).standing(name) if entry.digest != adapter_digest]
     return fetch(name, standing[-1].version, home) if standing else None
