@@ -93,10 +93,15 @@ def _import(home: Home, sources: list[Path]) -> dict[Path, Import]:
     folder = home.data.resolve() / "imports"
     folder.mkdir(exist_ok=True)
     with Repo(str(home.data.resolve())) as repo, lock_repo(repo):
+        repo.state.set_link = _keep_no_list  # DVC's list of links is a database of pickles, and nothing here reads it
         stages = {source: _stage(repo, folder, source) for source in sources}
         if stages:
             repo.reproduce([str(stage) for stage in stages.values()], single_item=True)
         return {source: _held(repo, stage) for source, stage in stages.items()}
+
+
+def _keep_no_list(path: str, inode: int, mtime: str) -> None:
+    """Stand in for DVC's `State.set_link`."""
 
 
 def _stage(repo: Any, folder: Path, source: Path) -> Path:
