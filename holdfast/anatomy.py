@@ -158,8 +158,8 @@ def attention(model: Model) -> list[Attention]:
     ]
 
 
-def head_masks(model: Model, attention: Attention, head: int, kv: str = "shared") -> dict[str, torch.Tensor]:
-    """Return one head's boolean masks by parameter names, each of its parameter's shape.
+def head_places(model: Model, attention: Attention, head: int, kv: str = "shared") -> dict[str, Any]:
+    """Return where one head's weights are: {parameter name: index into it}.
 
     A head is rows of the query, key and value projections (biases too) and COLUMNS of the output projection; with
     `kv="none"` key and value stay out (CT-SFT, arXiv 2601.08146; the slices were checked on Qwen2, methods.md 2.7).
@@ -171,22 +171,20 @@ def head_masks(model: Model, attention: Attention, head: int, kv: str = "shared"
     if kv == "shared":
         rows |= dict.fromkeys((attention.key, attention.value), slice(group * size, (group + 1) * size))
     parameters = model.encoder_parameters()
-    found = {}
-    for module, place in rows.items():
-        for leaf in ("weight", "bias"):
-            if f"{module}.{leaf}" in parameters:
-                found[f"{module}.{leaf}"] = _marked(parameters[f"{module}.{leaf}"], place)
-    output = f"{attention.output}.weight"
-    found[output] = _marked(parameters[output], (slice(None), own))
-    return found
+    names = {f"{module}.{leaf}": place for module, place in rows.items() for leaf in ("weight", "bias")}
+    found: dict[str, Any] = {name: place for name, place in names.items() if name in parameters}
+    return found | {f"{attention.output}.weight": (slice(None), own)}
 
 
-def _marked(parameter: torch.Tensor, place: Any) -> torch.Tensor:
+def head_masks(model: Model, attention: Attention, head: int, kv: str = "shared") -> dict[str, torch.Tensor]:
+    """Return one head's boolean masks by parameter names, each of its parameter's shape; see `head_places`."""
     import torch
 
-    mask = torch.zeros(parameter.shape, dtype=torch.bool)
-    mask[place] = True
-    return mask
+    parameters, masks = model.encoder_parameters(), {}
+    for name, place in head_places(model, attention, head, kv).items():
+        masks[name] = torch.zeros(parameters[name].shape, dtype=torch.bool)
+        masks[name][place] = True
+    return masks
 
 
 def part(model: Model, name: str) -> str:

@@ -100,17 +100,14 @@ def _mean(several: list[Weights]) -> Weights | None:
 def _keep(
     model: Model, measure: str, examples: int, task: Weights, general: Weights | None, elementwise: bool, home: Home
 ) -> Assessed:
-    importance = {
-        "measure": measure,
-        "examples": examples,
-        "task": levels.gather(model, task),
-        "general": levels.gather(model, general) if general else None,
-    }
+    gathered = levels.gather(model, task), levels.gather(model, general) if general else None
+    importance = {"measure": measure, "examples": examples, "task": gathered[0], "general": gathered[1]}
+    shown = heatmap.table(model, *gathered)
     with home.store.scratch() as scratch:
         folder = scratch / "importance"
         folder.mkdir()
         (folder / "importance.json").write_text(digests.canonical_json(importance), encoding="utf-8")
-        (folder / "heatmap.png").write_bytes(heatmap.draw(heatmap.table(model, task, general), measure))
+        (folder / "heatmap.png").write_bytes(heatmap.draw(shown, measure))
         if elementwise:
             _write_weights(folder, task, general)
         artifact = home.store.put(folder, "importance")

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holdfast import anatomy
-from holdfast.importance import levels
 
 if TYPE_CHECKING:
-    from holdfast.importance.levels import Weights
+    from holdfast.importance.read import Levels
     from holdfast.models import Model
 
+_RISING, _DIVERGING = "magma", "RdBu_r"
+_RATIOS = (0.01, 0.1, 0.25, 0.5, 0.67, 0.8, 1, 1.25, 1.5, 2, 4, 10, 100)
 _GROUPS = ("attention", "mlp", "norms", "all")
 
 
@@ -28,39 +29,41 @@ class Table:
     general: np.ndarray | None
 
 
-def table(model: Model, task: Weights, general: Weights | None) -> Table:
+def table(model: Model, task: Levels, general: Levels | None) -> Table:
     """Return what the picture shows: a row per part of the encoder, a column per head and for each group of tensors."""
-    rows = list(levels.gather(model, task)["layer"])
-    heads = len({key.split(".")[1] for key in levels.gather(model, task)["head"]})
+    rows = list(task["layer"])
+    heads = len({key.split(".")[1] for key in task["head"]})
     columns = [*(str(head) for head in range(heads)), *_GROUPS]
-    return Table(
-        rows, columns, _cells(model, task, rows, heads), _cells(model, general, rows, heads) if general else None
-    )
+    below = _cells(model, general, rows, heads) if general else None
+    return Table(rows, columns, _cells(model, task, rows, heads), below)
 
 
-def _cells(model: Model, weights: Weights, rows: list[str], heads: int) -> np.ndarray:
-    gathered, cells = levels.gather(model, weights), np.full((len(rows), heads + len(_GROUPS)), np.nan)
+def _cells(model: Model, kind: Levels, rows: list[str], heads: int) -> np.ndarray:
+    cells = np.full((len(rows), heads + len(_GROUPS)), np.nan)
+    sizes = {name: parameter.numel() for name, parameter in model.encoder_parameters().items()}
     for i, row in enumerate(rows):
-        for head in range(heads):
-            cells[i, head] = gathered["head"].get(f"{row}.{head}", np.nan)
+        cells[i, :heads] = [kind["head"].get(f"{row}.{head}", np.nan) for head in range(heads)]
+        inside = [name for name in kind["tensor"] if anatomy.part(model, name) == row]
         for j, group in enumerate(_GROUPS):
-            chosen = [w for n, w in weights.items() if anatomy.part(model, n) == row and _is_in(model, n, group)]
-            cells[i, heads + j] = levels.mean(chosen) if chosen else np.nan
+            chosen = [name for name in inside if group in ("all", _group(model, name))]
+            if chosen:
+                means = [kind["tensor"][name] for name in chosen]
+                cells[i, heads + j] = np.average(means, weights=[sizes[name] for name in chosen])
     return cells
 
 
-def _is_in(model: Model, name: str, group: str) -> bool:
-    """Say whether a tensor belongs to a group; only `norms` and `all` are known outside `anatomy`'s table."""
-    if group == "all":
-        return True
-    if anatomy.is_norm(model.network.get_submodule(name.rpartition(".")[0])) or group == "norms":
-        return group == "norms" and anatomy.is_norm(model.network.get_submodule(name.rpartition(".")[0]))
-    if not anatomy.known(model) or not anatomy.part(model, name).isdigit():
-        return False
+def _group(model: Model, name: str) -> str | None:
+    """Return a tensor's group; outside `anatomy`'s table only `norms` can be told."""
+    if anatomy.is_norm(model.network.get_submodule(name.rpartition(".")[0])):
+        return "norms"
+    number = anatomy.part(model, name)
+    if not anatomy.known(model) or not number.isdigit():
+        return None
     row = anatomy.family(model)
-    tails = row.mlp if group == "mlp" else (row.query, row.key, row.value, row.output)
-    inside = name.removeprefix(f"{model.encoder_prefix}{row.layer}{anatomy.part(model, name)}.")
-    return inside.rpartition(".")[0] in tails
+    module = name.removeprefix(f"{model.encoder_prefix}{row.layer}{number}.").rpartition(".")[0]
+    if module in row.mlp:
+        return "mlp"
+    return "attention" if module in (row.query, row.key, row.value, row.output) else None
 
 
 def draw(shown: Table, measure: str) -> bytes:
@@ -73,7 +76,7 @@ def draw(shown: Table, measure: str) -> bytes:
     from matplotlib.figure import Figure
 
     panels = _panels(shown, measure)
-    width = 2.0 + len(panels) * (1.6 + 0.34 * len(shown.columns))
+    width = 0.6 + len(panels) * (1.6 + 0.25 * len(shown.columns))
     figure = Figure(figsize=(width, 1.9 + 0.34 * len(shown.rows)), dpi=110, layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (title, values, kind, label) in zip(axes, panels, strict=True):
@@ -85,11 +88,11 @@ def draw(shown: Table, measure: str) -> bytes:
 
 def _panels(shown: Table, measure: str) -> list[tuple[str, np.ndarray, str, str]]:
     label = f"mean {measure} per weight"
-    panels = [("Importance for the task", shown.task, "magma", label)]
+    panels = [("Importance for the task", shown.task, _RISING, label)]
     if shown.general is not None:
-        panels.append(("Importance for what is remembered", shown.general, "magma", label))
+        panels.append(("Importance for what is remembered", shown.general, _RISING, label))
         ratio = _over_mean(shown.task) / _over_mean(shown.general)
-        panels.append(("Task over remembered", ratio, "RdBu_r", "ratio, each divided by its mean"))
+        panels.append(("Task over remembered", ratio, _DIVERGING, "ratio, each divided by its mean"))
     return panels
 
 
@@ -111,6 +114,10 @@ def _panel(figure: Any, axis: Any, shown: Table, title: str, values: np.ndarray,
     axis.set_facecolor("0.9")
     bar = figure.colorbar(image, ax=axis, pad=0.02)
     bar.set_label(label, fontsize=8)
+    if colours == _DIVERGING:
+        ticks = [tick for tick in _RATIOS if image.norm.vmin <= tick <= image.norm.vmax]
+        bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks], minor=False)
+        bar.minorticks_off()
     bar.ax.tick_params(labelsize=7)
 
 
@@ -121,7 +128,7 @@ def _scale(values: np.ndarray, colours: str) -> Any:
     positive = values[np.isfinite(values) & (values > 0)]
     if not len(positive):
         return LogNorm(0.1, 10)
-    if colours == "magma":
+    if colours == _RISING:
         return LogNorm(positive.min(), max(positive.max(), positive.min() * 1.01))
     reach = max(positive.max(), 1 / positive.min(), 1.01)
     return LogNorm(1 / reach, reach)

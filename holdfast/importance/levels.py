@@ -37,12 +37,14 @@ def _heads(model: Model, weights: Weights) -> dict[str, float]:
     found = {}
     for layer, attention in enumerate(anatomy.attention(model)):
         for head in range(attention.heads):
-            masks = anatomy.head_masks(model, attention, head)
-            found[f"{layer}.{head}"] = mean([weights[name][mask] for name, mask in masks.items()])
+            places = anatomy.head_places(model, attention, head)
+            found[f"{layer}.{head}"] = mean([weights[name][place] for name, place in places.items()])
     return found
 
 
 def mean(values: list[torch.Tensor]) -> float:
     """Return the mean over all numbers of several tensors, in double precision; 0 for none."""
+    import torch
+
     count = sum(value.numel() for value in values)
-    return sum(float(value.double().sum()) for value in values) / count if count else 0.0
+    return sum(float(value.sum(dtype=torch.float64)) for value in values) / count if count else 0.0

@@ -1,9 +1,10 @@
 """Order by importance: the one place that says what `task-over-general` means.
 
 Both importances are first divided by their own mean, because their scales differ (a confident model has a small Fisher
-information everywhere). Then `task` ranks by t, and `task-over-general` by t / (g + 1): parts that matter to the task
-and not to what is to be kept. The 1, an average part's general importance, keeps two negligible numbers from making a
-large ratio. Inferred; no source gives the formula.
+information everywhere). Then `task` ranks by t. For parts of the encoder `task-over-general` ranks by the ratio t / g:
+parts that matter to the task more than to what is to be kept. For single weights, whose g is often exactly 0 (an
+embedding row of a word that the old data lacks), it ranks by t / (g + 1): the 1, an average weight's general
+importance, keeps two negligible numbers from making a large ratio. Inferred; no source gives a formula.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.importance.read import Importance
 
 By = Literal["task", "task-over-general"]
+_SMALLEST = 1e-12
 
 
 def best(importance: Importance | None, level: str, names: list[str], count: int, by: By, key: str) -> list[str]:
@@ -40,7 +42,7 @@ def _scores(task: list[float], general: list[float] | None, by: By) -> list[floa
     scaled = _over_mean(task)
     if by == "task" or general is None:
         return scaled
-    return [t / (g + 1.0) for t, g in zip(scaled, _over_mean(general), strict=True)]
+    return [t / max(g, _SMALLEST) for t, g in zip(scaled, _over_mean(general), strict=True)]
 
 
 def _over_mean(values: list[float]) -> list[float]:
@@ -49,7 +51,7 @@ def _over_mean(values: list[float]) -> list[float]:
 
 
 def tensors(importance: Importance, by: By) -> dict[str, torch.Tensor]:
-    """Return one score per weight, by full parameter names; see the module's formula, the mean being over all."""
+    """Return one score per weight, by full parameter names; the mean of the module's formula is over all weights."""
     task = _tensors_over_mean(importance.elementwise("task"))
     if by == "task" or importance.general is None:
         return task

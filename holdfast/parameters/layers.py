@@ -26,7 +26,7 @@ _KEY = "parameters.layers"
 
 class Options(choices.Options):
     """Either `names` (numbers, negative ones from the top; `embeddings`; `pooler`; patterns of tensor names with `*`)
-    or a `count` of layers, the embeddings among the candidates, ranked `by` importance.
+    or a `count` of layers, ranked `by` importance (embeddings and pooler are not candidates).
     """
 
     names: tuple[int | str, ...] = ()

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from holdfast import models, rows, spec
 from holdfast.errors import BadInput, HoldfastError
-from holdfast.importance import assess, fisher, heatmap, read
+from holdfast.importance import assess, fisher, heatmap, levels, read
 from holdfast.records import Artifact, Validated
 
 LABELS = ("negative", "positive")
@@ -164,7 +164,7 @@ def test_the_table_has_heads_and_groups_of_tensors(make_model):
     weights = {name: torch.ones_like(p) for name, p in model.encoder_parameters().items()}
     weights["bert.encoder.layer.1.intermediate.dense.weight"] *= 3
     weights["bert.encoder.layer.0.output.LayerNorm.bias"] *= 0
-    table = heatmap.table(model, weights, None)
+    table = heatmap.table(model, levels.gather(model, weights), None)
     assert table.rows == ["embeddings", "0", "1", "pooler"] and table.columns == ["0", "1", "2", "3", *heatmap._GROUPS]
     cell = lambda row, column: table.task[table.rows.index(row), table.columns.index(column)]  # noqa: E731
     assert cell("1", "mlp") == pytest.approx((2048 * 3 + 64 + 2048 + 32) / (2048 * 2 + 96))

@@ -110,7 +110,7 @@ def test_grouped_heads_share_key_and_value_or_leave_them(network_model, kv, rows
 
 
 def test_heads_by_count_follow_the_documented_order(model, importance):
-    """With task t and general g, each over its mean, the order is that of t / (g + 1): head 0.0 drops behind."""
+    """With task t and general g, each over its mean, the order is that of t / g: head 0.0 drops behind."""
     assert chosen(model, {"heads": {"count": 2, "by": "task"}}, importance).parts == ("head 0.0", "head 0.1")
     found = chosen(model, {"heads": 2}, importance)
     assert found.parts == ("head 0.1", "head 1.0")
