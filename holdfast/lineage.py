@@ -61,8 +61,10 @@ def _data(prepared: Prepared, validated: Validated) -> dict[str, Any]:
 
 def _method(pipeline: Pipeline, selected: Selected, tuned: Tuned) -> dict[str, Any]:
     axes = {name: getattr(pipeline, name) for name in ("examples", "parameters", "objective", "anchors", "schedule")}
-    moved = {"moved": selected.moved, "total": selected.total, "selection": selected.artifact.digest}
-    return {"name": pipeline.method, "file": pipeline.digest, **axes, **moved, "adapter": tuned.adapter.digest}
+    settings = {"head": pipeline.learn.head, "training": pipeline.training.model_dump(mode="json")}
+    made = {"selection": selected.artifact.digest, "adapter": tuned.adapter.digest}
+    moved = {"moved": selected.moved, "total": selected.total}
+    return {"name": pipeline.method, "file": pipeline.digest, **axes, **settings, **moved, **made}
 
 
 def _evaluation(evaluated: Evaluated) -> dict[str, Any]:

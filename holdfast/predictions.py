@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +15,25 @@ if TYPE_CHECKING:
     from holdfast.models import Model
 
 
-def choose_head(model: Model, head: str | None) -> None:
-    """Put `head` in place, or the only one; raise `BadInput` when there are several and none is named."""
-    if head is None and len(model.heads) != 1:
-        raise BadInput("the version has several heads", key="--head", expected=f"one of {', '.join(model.heads)}")
-    model.use_head(head or next(iter(model.heads)))
+@dataclass(frozen=True)
+class Reading:
+    """How texts are read: the column that holds them, and the version's own length limit in tokens and precision."""
+
+    column: str
+    max_length: int
+    precision: str
 
 
-def predict(model: Model, rows: list[dict[str, Any]], text: str, file: Path, first: int = 0) -> list[dict[str, Any]]:
+def predict(
+    model: Model, rows: list[dict[str, Any]], reading: Reading, file: Path, first: int = 0
+) -> list[dict[str, Any]]:
     """Return `rows` with `prediction` and `probability_LABEL` columns; `first` is how many rows of `file` came before.
 
     Raises `BadInput` naming the file, row and column of a missing or empty text.
     """
-    texts = [_text(row, text, file, first + i + 1) for i, row in enumerate(rows)]
-    probabilities = softmax(inference.logits(model, texts))
+    texts = [_text(row, reading.column, file, first + i + 1) for i, row in enumerate(rows)]
+    logits = inference.logits(model, texts, max_length=reading.max_length, precision=reading.precision)
+    probabilities = softmax(logits)
     return [{**row, **_columns(model.labels, p)} for row, p in zip(rows, probabilities, strict=True)]
 
 

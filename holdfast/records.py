@@ -83,7 +83,7 @@ class Expectation(Record):
 
 
 class Competence(Record):
-    """How well the start model does a remembered task on `valid`, against chance (the larger of 1/labels and majority)."""
+    """How well the start model does a remembered task on `valid`; chance is the larger of 1/labels and majority."""
 
     name: str
     accuracy: float

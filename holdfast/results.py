@@ -15,6 +15,7 @@ from holdfast.records import (
     Validated,
     Verdict,
 )
+from holdfast.registry import tracking
 from holdfast.spec import Pipeline
 
 
@@ -45,5 +46,5 @@ def assemble(
         stages=stages,
         lineage=lineage.trace(pipeline, prepared, validated, selected, tuned, evaluated),
         report=str(page),
-        tracking=home.tracking_uri,
+        tracking=tracking.address(home),
     )

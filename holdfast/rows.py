@@ -50,6 +50,6 @@ def texts(rows: Iterable[Row]) -> list[str]:
 
 
 def label_ids(rows: Iterable[Row], labels: tuple[str, ...]) -> list[int]:
-    """Return each row's label as its index in `labels`; raises `KeyError` on an unknown one (validation comes first)."""
+    """Return each row's label as its index in `labels`; raises `KeyError` on an unknown one: validate first."""
     index = {label: i for i, label in enumerate(labels)}
     return [index[str(row["label"])] for row in rows]

@@ -6,7 +6,6 @@ renames.
 """
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -46,7 +45,7 @@ class Store:
         place.parent.mkdir(parents=True, exist_ok=True)
         self._manifest(artifact).write_text(json.dumps(files, indent=1, sort_keys=True))
         try:
-            os.rename(folder, place)
+            folder.rename(place)
         except OSError:
             if not place.exists():
                 raise

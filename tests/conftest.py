@@ -1,4 +1,4 @@
-"""Shared fixtures: a home in a temporary folder, a tiny random encoder, and small tables. One place shrinks everything."""
+"""Shared fixtures: a home in a temporary folder, a tiny random encoder, small tables. One place shrinks everything."""
 
 import os
 
@@ -22,7 +22,31 @@ from holdfast.home import Home
 from holdfast.records import BaseRef, Start
 
 ROOT = Path(__file__).resolve().parents[1]
-WORDS = "good bad fine awful great poor nice nasty the a is was movie food service very not and bagus buruk enak jelek".split()
+OPINIONS = ["good", "bad", "fine", "awful", "great", "poor", "nice", "nasty", "bagus", "buruk", "enak", "jelek"]
+WORDS = [*OPINIONS, "the", "a", "is", "was", "movie", "food", "service", "very", "not", "and"]
+    "good",
+    "bad",
+    "fine",
+    "awful",
+    "great",
+    "poor",
+    "nice",
+    "nasty",
+    "the",
+    "a",
+    "is",
+    "was",
+    "movie",
+    "food",
+    "service",
+    "very",
+    "not",
+    "and",
+    "bagus",
+    "buruk",
+    "enak",
+    "jelek",
+]
 
 
 @pytest.fixture
@@ -43,7 +67,11 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     BertTokenizerFast(vocab={piece: i for i, piece in enumerate(pieces)}, model_max_length=64).save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(pieces), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+        vocab_size=len(pieces),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
         max_position_embeddings=64,
     )
     BertModel(config).save_pretrained(folder)

@@ -13,9 +13,13 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "room").mkdir(parents=True)
     (root / "__init__.py").write_text("")
     (root / "room" / "__init__.py").write_text("")
-    (root / "room" / "stage.py").write_text("from holdfast import low\n\ndef f():\n    from holdfast.room import lazy\n")
+    (root / "room" / "stage.py").write_text(
+        "from holdfast import low\n\ndef f():\n    from holdfast.room import lazy\n"
+    )
     (root / "room" / "lazy.py").write_text("import holdfast.deep\n")
-    (root / "other.py").write_text("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from holdfast import low\n")
+    (root / "other.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from holdfast import low\n"
+    )
     for name in ("low", "deep"):
         (root / f"{name}.py").write_text("x = 1\n")
     monkeypatch.setattr(closures, "_ROOT", root)

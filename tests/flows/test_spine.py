@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests.security.pickles import pickled_files
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -28,5 +28,6 @@ def test_a_start_model_is_its_bytes_not_its_alias() -> None:
 
 
 def test_only_the_named_roles_of_the_datasets_are_seen() -> None:
-    versions = {"learn.train": _dataset("/t", "1"), "learn.test": _dataset("/e", "2"), "remember.r.train": _dataset("/r", "3")}
+    digests = {"learn.train": "1", "learn.test": "2", "remember.r.train": "3"}
+    versions = {key: _dataset(f"/{key}", digest) for key, digest in digests.items()}
     assert caching.datasets(versions, "train") == {"learn.train": "1", "remember.r.train": "3"}

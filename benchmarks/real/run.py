@@ -1,0 +1,133 @@
+"""The real chain at several seeds, beside full fine-tuning without a contract: writes the README's table.
+
+    HOLDFAST_DATA=../shared/data .venv/bin/python benchmarks/real/run.py   # five seeds: about half an hour on two cores
+    .venv/bin/python benchmarks/real/run.py --table                        # only the table again, from the numbers kept
+
+English, then Indonesian remembering English, then Javanese remembering both: once as `pipelines/sentiment-*.yaml` say
+(arm `holdfast`), once moving every weight with neither anchor nor replay (arm `full`), with the same data, updates,
+batch, rate and seeds. Each arm goes on from its own version. Numbers go to `benchmarks/results/real.json`, the table to
+`benchmarks/results/real.md`. Intervals are Student's t over seeds, 95%; a seed's own verdict is the paired test on its
+400 items.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+STEPS = ("english", "indonesian", "javanese")
+UNCONTROLLED = ["method=full", "parameters=full", "examples=gold", "anchors=[]", "schedule=plain"]
+
+
+def main() -> None:
+    """Run the seeds, or only write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--table", action="store_true", help="only write the table again")
+    parser.add_argument("--home", type=Path, default=None)
+    options = parser.parse_args()
+    kept = RESULTS / "real.json"
+    if not options.table:
+        home = options.home or Path(tempfile.mkdtemp(prefix="holdfast-real-"))
+        runs = [run for seed in options.seeds for run in one_seed(seed, home / f"seed-{seed}")]
+        RESULTS.mkdir(exist_ok=True)
+        kept.write_text(json.dumps({"machine": machine(), "runs": runs}, indent=1) + "\n")
+    table = "\n".join(rows(json.loads(kept.read_text())["runs"]))
+    (RESULTS / "real.md").write_text(table + "\n")
+    print(table)
+
+
+def one_seed(seed: int, place: Path) -> list[dict[str, Any]]:
+    """Run both arms of one seed in a home of their own; return one row per arm and step."""
+    from flows.cli import common
+
+    os.environ.pop("HOLDFAST_HOME", None)
+    home = common.enter(place)
+    from flows import chain
+
+    found = []
+    for arm, changes in (("holdfast", []), ("full", UNCONTROLLED)):
+        for i, step in enumerate(STEPS):
+            if arm == "full" and step == "english":
+                continue
+            file = ROOT / "pipelines" / f"sentiment-{step}.yaml"
+            sets = [f"training.seed={seed}", *changes]
+            if arm == "full":
+                before = "sentiment-english@champion" if i == 1 else f"sentiment-{STEPS[i - 1]}-full/1"
+                sets += [f"register.name=sentiment-{step}-full", f"start.model=models:/{before}"]
+            result = chain.run(file, sets, home)
+            found.append(row(seed, arm, step, result.model_dump(mode="json")))
+            print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+    return found
+
+
+def row(seed: int, arm: str, step: str, result: dict[str, Any]) -> dict[str, Any]:
+    """Return what is kept of one run."""
+    seconds = {stage["name"]: stage["seconds"] for stage in result["stages"]}
+    keys = ("verdict", "reason", "target", "remembered", "selection")
+    return {"seed": seed, "arm": arm, "step": step, "seconds": seconds, **{key: result[key] for key in keys}}
+
+
+def rows(runs: list[dict[str, Any]]) -> list[str]:
+    """Return the table as Markdown lines: accuracy in percent, mean and 95% interval over seeds."""
+    lines = [
+        "| step | arm | moved | target after | gain | English lost | Indonesian lost | kept | promoted | tuning, s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for step in STEPS:
+        for arm in ("holdfast", "full"):
+            chosen = [run for run in runs if run["step"] == step and run["arm"] == arm]
+            if chosen:
+                lines.append("| " + " | ".join(cells(step, arm, chosen)) + " |")
+    return lines
+
+
+def cells(step: str, arm: str, chosen: list[dict[str, Any]]) -> list[str]:
+    """Return one table row."""
+    kept = sum(all(task["kept"] for task in run["remembered"]) for run in chosen)
+    promoted = sum(run["verdict"] == "promoted" for run in chosen)
+    drops = [(task["name"], task["drop"]) for run in chosen for task in run["remembered"]]
+    lost = [percent([drop for name, drop in drops if name == earlier]) for earlier in STEPS[:2]]
+    return [
+        step,
+        arm,
+        f"{100 * chosen[0]['selection']['share']:.1f}%",
+        percent([run["target"]["after"] for run in chosen]),
+        percent([run["target"]["gain"] for run in chosen]),
+        *lost,
+        f"{kept}/{len(chosen)}" if chosen[0]["remembered"] else "-",
+        f"{promoted}/{len(chosen)}",
+        f"{np.median([run['seconds']['tune'] for run in chosen]):.0f}",
+    ]
+
+
+def percent(values: list[float]) -> str:
+    """Return the mean in percent with the half-width of its 95% t interval over seeds."""
+    if not values:
+        return "-"
+    mean = 100 * float(np.mean(values))
+    if len(values) < 2:
+        return f"{mean:.1f}"
+    half = 100 * float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return f"{mean:.1f} ± {half:.1f}"
+
+
+def machine() -> dict[str, Any]:
+    """Return what machine measured this."""
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"processor": platform.processor() or platform.machine(), "capability": capability, "cores": os.cpu_count()}
+
+
+if __name__ == "__main__":
+    main()
