@@ -24,29 +24,6 @@ from holdfast.records import BaseRef, Start
 ROOT = Path(__file__).resolve().parents[1]
 OPINIONS = ["good", "bad", "fine", "awful", "great", "poor", "nice", "nasty", "bagus", "buruk", "enak", "jelek"]
 WORDS = [*OPINIONS, "the", "a", "is", "was", "movie", "food", "service", "very", "not", "and"]
-    "good",
-    "bad",
-    "fine",
-    "awful",
-    "great",
-    "poor",
-    "nice",
-    "nasty",
-    "the",
-    "a",
-    "is",
-    "was",
-    "movie",
-    "food",
-    "service",
-    "very",
-    "not",
-    "and",
-    "bagus",
-    "buruk",
-    "enak",
-    "jelek",
-]
 
 
 @pytest.fixture
