@@ -9,6 +9,7 @@ modules import torch only inside functions or under TYPE_CHECKING, so that readi
 import difflib
 import importlib
 import pkgutil
+import re
 from types import ModuleType
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ Choices = dict[str, dict[str, Any]]
 class Options(BaseModel):
     """Base of every choice's options: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def names(axis: Axis) -> list[str]:
@@ -87,7 +88,7 @@ def _parse_one(axis: Axis, name: str, values: Any, key: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         values = {} if values is True or values is None else _shorthand(module, name, values, key)
     try:
-        chosen: Options = module.Options(**values)
+        chosen: Options = module.Options.model_validate(values)
         return chosen.model_dump(mode="json")
     except ValidationError as error:
         raise from_validation(error, key, list(module.Options.model_fields)) from error
@@ -107,9 +108,17 @@ def nearest(name: str, known: list[str]) -> str | None:
 
 
 def from_validation(error: ValidationError, key: str, known: list[str], file: object = None) -> BadInput:
-    """Return pydantic's first complaint as a `BadInput` with the dotted key, and the nearest key when unknown."""
+    """Return pydantic's first complaint as a `BadInput` with the dotted key, and the nearest key or value."""
     first = error.errors()[0]
     where = ".".join([*([key] if key else []), *(str(part) for part in first["loc"])])
     if first["type"] == "extra_forbidden":
         return BadInput("unknown key", file=file, key=where, remedy=nearest(str(first["loc"][-1]), known))
-    return BadInput(first["msg"], file=file, key=where, expected=None, remedy=f"Got {first.get('input')!r}.")
+    if first["type"] == "missing":
+        return BadInput("is missing", file=file, key=where)
+    near = None
+    if first["type"] == "literal_error":
+        near = nearest(str(first["input"]), re.findall(r"'([^']*)'", str(first["ctx"]["expected"])))
+    got = f"Got {first['input']!r:.80}."
+    return BadInput(
+        first["msg"].removeprefix("Value error, "), file=file, key=where, remedy=f"{got} {near}" if near else got
+    )

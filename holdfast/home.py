@@ -73,13 +73,23 @@ def _nearest(here: Path) -> Path | None:
 
 
 def make(path: Path) -> Home:
-    """Create the home folder at `path` if it is not there, check that it can be written to, and mark it."""
+    """Create the home folder at `path` if it is not there, check that it can be written to, and mark it.
+
+    Raises `BadInput` when it cannot be written to, or holds something and is not a home: `reset` would remove that.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        used = any(path.iterdir())
         with tempfile.TemporaryFile(dir=path):
             pass
         marker = path / _MARKER
         if not marker.exists():
+            if used:
+                raise BadInput(
+                    "the folder holds something and is not a Holdfast home",
+                    file=path,
+                    remedy="Choose a new or an empty folder with --home.",
+                )
             marker.write_text("This folder is a Holdfast home: `holdfast reset --yes --home THIS_FOLDER` removes it.\n")
             (path / ".gitignore").write_text("*\n")
     except OSError as error:

@@ -5,7 +5,13 @@ from typing import Any
 from holdfast.choices import nearest
 from holdfast.errors import BadInput
 
-_DEFAULTS: dict[str, Any] = {"examples": "gold", "parameters": "full", "objective": "sft", "anchors": [], "schedule": "plain"}
+_DEFAULTS: dict[str, Any] = {
+    "examples": "gold",
+    "parameters": "full",
+    "objective": "sft",
+    "anchors": [],
+    "schedule": "plain",
+}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "full": {"parameters": "full"},
@@ -23,10 +29,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 def expand(raw: dict[str, Any]) -> dict[str, Any]:
     """Return `raw` with its method's preset, and then the defaults, filled in on the axes that it leaves open."""
     name = raw.get("method")
-    if name is not None and name not in PRESETS:
+    if name is not None and (not isinstance(name, str) or name not in PRESETS):
         known = list(PRESETS)
         raise BadInput(
-            f"no method named `{name}`", key="method", expected=f"one of {', '.join(known)}", remedy=nearest(str(name), known)
+            f"no method named `{name}`",
+            key="method",
+            expected=f"one of {', '.join(known)}",
+            remedy=nearest(str(name), known),
         )
     preset = PRESETS[name] if name else {}
     return {**_DEFAULTS, **preset, **raw}

@@ -7,10 +7,10 @@ that it reads, and its cache key sees no others.
 
 import re
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from holdfast import choices, compatibility, digests, methods
 from holdfast.errors import BadInput
@@ -19,9 +19,16 @@ from holdfast.errors import BadInput
 class Section(BaseModel):
     """A section of the file: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
 
+def _plain_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ValueError("a name is letters, digits, dots, dashes and underscores, at most 100")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_plain_name)]  # it becomes part of file names, tensor names and registry names
 Expect = Literal[
     "no-empty-text",
     "no-duplicates",
@@ -54,7 +61,7 @@ class Learn(ColumnSpec):
     train: str
     valid: str | None = None
     test: str | None = None
-    head: str = "label"
+    head: Name = "label"
     expect: tuple[Expect, ...] = get_args(Expect)
     reject_at_most: float = Field(0.05, ge=0, le=1)
 
@@ -62,11 +69,11 @@ class Learn(ColumnSpec):
 class Remember(ColumnSpec):
     """A task that must not be forgotten; the verdict is a non-inferiority test at `margin` and `confidence`."""
 
-    name: str
+    name: Name
     train: str | None = None
     valid: str
     test: str
-    head: str | None = None
+    head: Name | None = None
     margin: float = Field(0.05, gt=0, lt=1)
     confidence: float = Field(0.95, ge=0.5, lt=1)
 
@@ -87,7 +94,7 @@ class Training(Section):
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0)
     max_length: int = Field(128, ge=8)
-    seed: int = 7
+    seed: int = Field(7, ge=0, lt=2**32)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     patience: int | None = Field(None, ge=1)
     checkpoints_per_epoch: int = Field(1, ge=1)
@@ -96,14 +103,14 @@ class Training(Section):
 class Gate(Section):
     """When a version is promoted: see design, `What counts as forgetting`."""
 
-    target_gain: float = 0.0
+    target_gain: float = Field(0.0, gt=-1, lt=1)
     champion_margin: float = Field(0.05, gt=0, lt=1)
 
 
 class Register(Section):
     """Under which name versions are registered, where it is not the pipeline's."""
 
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    name: Name | None = None
 
 
 class Recipe(Section):
@@ -120,7 +127,7 @@ class Recipe(Section):
 class Pipeline(Section):
     """A whole pipeline file, with defaults filled in and the method's preset spelt out on the axes."""
 
-    name: str
+    name: Name
     task: Literal["classification"] = "classification"
     start: StartSpec
     learn: Learn
@@ -135,13 +142,6 @@ class Pipeline(Section):
     training: Training = Training()
     gate: Gate = Gate()
     register_: Register = Field(Register(), alias="register")
-
-    @field_validator("name")
-    @classmethod
-    def _plain_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-            raise ValueError("a name is letters, digits, dots, dashes and underscores")
-        return name
 
     @property
     def registered_name(self) -> str:
@@ -199,14 +199,16 @@ def load(path: Path, overrides: list[str] | None = None) -> Pipeline:
 
 
 def parse(raw: dict[str, Any], path: Path) -> Pipeline:
-    """Return the typed pipeline of a mapping read from `path`; dataset paths become absolute."""
-    values = methods.expand(raw)
-    for key, axis in _AXIS_OF_KEY.items():
-        values[key] = choices.parse(axis, values.get(key), key)
+    """Return the typed pipeline of a mapping read from `path`: paths absolute, empty sections at their defaults."""
     try:
-        pipeline = Pipeline(**values)
+        values = methods.expand({key: value for key, value in raw.items() if value is not None})
+        for key, axis in _AXIS_OF_KEY.items():
+            values[key] = choices.parse(axis, values.get(key), key)
+        pipeline = Pipeline.model_validate(values)
     except ValidationError as error:
         raise choices.from_validation(error, "", _known_keys(error), path) from error
+    except BadInput as error:
+        raise BadInput(error.what, file=path, key=error.key, expected=error.expected, remedy=error.remedy) from error
     pipeline = _absolute(pipeline, path.resolve().parent)
     compatibility.check(pipeline, path)
     return pipeline
@@ -214,7 +216,7 @@ def parse(raw: dict[str, Any], path: Path) -> Pipeline:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = _yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadInput("no such pipeline file", file=path) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -224,24 +226,63 @@ def _read(path: Path) -> dict[str, Any]:
     return raw
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which also refuses a key that occurs twice: the first one would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of `node`; raises `yaml.MarkedYAMLError` for a key that occurs twice."""
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key `{key.value}` occurs twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
+
+
+def _yaml(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def _with_overrides(raw: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     for override in overrides:
         key, equals, value = override.partition("=")
-        if not equals:
+        if not equals or not key.strip():
             raise BadInput(f"cannot read the override {override!r}", expected="--set dotted.key=value")
-        _set(raw, key.strip().split("."), yaml.safe_load(value))
+        try:
+            _set(raw, key.strip().split("."), _yaml(value))
+        except yaml.YAMLError as error:
+            raise BadInput(f"cannot read the override {override!r} ({error})", expected="a YAML value") from error
     return raw
 
 
 def _set(target: Any, parts: list[str], value: Any) -> None:
-    for part in parts[:-1]:
-        target = target[int(part)] if isinstance(target, list) else target.setdefault(part, {})
+    """Set the value at a dotted key; a part that is missing or empty becomes a mapping, list items go by position."""
+    *way, last = parts
+    for depth, part in enumerate(way, 1):
+        place = _place(target, part, parts)
+        if isinstance(target, dict) and target.get(place) is None:
+            target[place] = {}
+        target = target[place]
         if not isinstance(target, dict | list):
-            raise BadInput("cannot be set: its parent is not a mapping", key=".".join(parts))
-    if isinstance(target, list):
-        target[int(parts[-1])] = value
-    else:
-        target[parts[-1]] = value
+            above = ".".join(parts[:depth])
+            raise BadInput(f"cannot be set: `{above}` is {target!r:.80}, not a mapping", key=".".join(parts))
+    target[_place(target, last, parts)] = value
+
+
+def _place(target: Any, part: str, parts: list[str]) -> Any:
+    """Return the key or position that `part` is in `target`; raise `BadInput` where a list has no such position."""
+    if isinstance(target, dict):
+        return part
+    if not part.isdigit() or int(part) >= len(target):
+        above = ".".join(parts[: parts.index(part)])
+        wanted = f"a position from 0 to {len(target) - 1} in the list `{above}`"
+        raise BadInput(f"cannot be set: there is no `{part}`", key=".".join(parts), expected=wanted)
+    return int(part)
 
 
 def _known_keys(error: ValidationError) -> list[str]:
@@ -259,9 +300,10 @@ def _absolute(pipeline: Pipeline, folder: Path) -> Pipeline:
     remember = tuple(task.model_copy(update=_absolute_datasets(task, folder)) for task in pipeline.remember)
     start: dict[str, Any] = {}
     if pipeline.start.made_by:
-        start["made_by"] = (folder / pipeline.start.made_by).resolve()
-    if (folder / pipeline.start.model).is_dir():
-        start["model"] = str((folder / pipeline.start.model).resolve())
+        start["made_by"] = (folder / pipeline.start.made_by.expanduser()).resolve()
+    model = folder / Path(pipeline.start.model).expanduser()
+    if model.is_dir():
+        start["model"] = str(model.resolve())
     update = {"learn": learn, "remember": remember, "start": pipeline.start.model_copy(update=start)}
     return pipeline.model_copy(update=update)
 

@@ -6,6 +6,7 @@ renames.
 """
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -35,13 +36,15 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def put(self, folder: Path, kind: str) -> Artifact:
-        """Move `folder` into the store and return its name; if the same content is there already, drop the copy."""
+        """Move `folder` into the store and return its name; where the same content is there, whole, drop the copy."""
         files = digests.of_folder(folder)
         artifact = Artifact(kind=kind, digest=digests.of_json(files))
         place = self.path(artifact)
         if place.exists():
-            shutil.rmtree(folder)
-            return artifact
+            if self.holds(artifact):
+                shutil.rmtree(folder)
+                return artifact
+            self.discard(artifact)
         place.parent.mkdir(parents=True, exist_ok=True)
         self._manifest(artifact).write_text(json.dumps(files, indent=1, sort_keys=True))
         try:
@@ -53,7 +56,9 @@ class Store:
         return artifact
 
     def path(self, artifact: Artifact) -> Path:
-        """Return where an artifact's folder is or would be, unverified."""
+        """Return where an artifact's folder is or would be, unverified; raise `Corrupt` for what is no digest."""
+        if not re.fullmatch("[0-9a-f]{64}", artifact.digest):
+            raise Corrupt(f"{artifact.digest!r:.80} is not the digest of a {artifact.kind} artifact")
         return self.root / artifact.digest[:2] / artifact.digest
 
     def _manifest(self, artifact: Artifact) -> Path:
