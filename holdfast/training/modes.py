@@ -26,7 +26,10 @@ def frozen_modules(model: Model) -> list[nn.Module]:
     found = []
     for name, module in model.network.base_model.named_modules():
         part = anatomy.part(model, f"{prefix}{name}.")
-        still = not any(p.requires_grad for p in module.parameters()) if part == "rest" else part not in moving
+        if part in ("", "rest"):
+            still = not any(p.requires_grad for p in module.parameters())
+        else:
+            still = part not in moving
         if still:
             found.append(module)
     return found

@@ -1,6 +1,7 @@
 """A whole tuning over the tiny encoder, ready to run, with every part exchangeable."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from holdfast import home as homes
 from holdfast import models, rows, selection, spec
 from holdfast.home import Home
 from holdfast.records import Assessed, HeadInfo, Selected, Start, Tuned, Validated
@@ -86,15 +88,13 @@ def recipe(tmp: Path, remember: tuple[spec.Remember, ...] = (), **raw: Any) -> s
     return spec.parse({**values, **raw, "training": training}, tmp / "p.yaml").recipe
 
 
-@pytest.fixture
-def setup(home: Home, tiny_start: Start, toy_rows: list[dict[str, str]], tmp_path: Path) -> Callable[..., Setup]:
-    """Make a `Setup`; keyword arguments are `chosen` (default: the first layer whole), `start`, `home`, `remember`
-    and keys of the pipeline file."""
+Make = Callable[..., Setup]
 
+
+def maker(home: Home, tiny_start: Start, toy_rows: list[dict[str, str]], tmp_path: Path) -> Make:
     def make(
         chosen: Selection | None = None,
         start: Start = tiny_start,
-        home: Home = home,
         remember: tuple[spec.Remember, ...] = (),
         **raw: Any,
     ) -> Setup:
@@ -110,14 +110,13 @@ def setup(home: Home, tiny_start: Start, toy_rows: list[dict[str, str]], tmp_pat
             if task.train:
                 old = [{**row, "id": f"{task.name}{row['id']}"} for row in toy_rows[1::2]]
                 datasets[f"remember.{task.name}.train"] = rows.version(home, old)
-        empty = home.store
-        with empty.scratch() as scratch:
-            folder = scratch / "validation"
-            folder.mkdir()
-            (folder / "x").write_text("")
-            artifact = empty.put(folder, "validation")
         validated = Validated(
-            datasets=datasets, labels=LABELS, quarantined=0, expectations=(), competences=(), artifact=artifact
+            datasets=datasets,
+            labels=LABELS,
+            quarantined=0,
+            expectations=(),
+            competences=(),
+            artifact=datasets["learn.train"].artifact,
         )
         general = {n: torch.full_like(p, 0.5).detach() for n, p in model.encoder_parameters().items()}
         assessed = put_importance(home, general)
@@ -128,9 +127,25 @@ def setup(home: Home, tiny_start: Start, toy_rows: list[dict[str, str]], tmp_pat
 
 
 @pytest.fixture
-def started(setup: Callable[..., Setup]) -> Start:
-    """A start model with a trained head `mood`, as a registered version would be."""
-    first = setup()
-    tuned = first.run()
+def setup(home: Home, tiny_start: Start, toy_rows: list[dict[str, str]], tmp_path: Path) -> Make:
+    """Make a `Setup`; keyword arguments are `chosen` (default: the first layer whole), `start`, `remember` and keys of
+    the pipeline file."""
+    return maker(home, tiny_start, toy_rows, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def first_version(tmp_path_factory, tiny_start: Start, toy_rows: list[dict[str, str]]) -> tuple[Home, Tuned]:
+    """A tuned tiny encoder with the head `mood`, and the home that it lies in."""
+    folder = tmp_path_factory.mktemp("first-version")
+    made = maker(homes.make(folder / "home"), tiny_start, toy_rows, folder)()
+    return made.home, made.run()
+
+
+@pytest.fixture
+def started(home: Home, tiny_start: Start, first_version: tuple[Home, Tuned]) -> Start:
+    """A start model with the trained head `mood`, as a registered version would be, in this test's home."""
+    source, tuned = first_version
+    place = home.store.path(tuned.adapter)
+    shutil.copytree(source.store.path(tuned.adapter), place)
     heads = {"mood": HeadInfo(labels=LABELS)}
-    return first.start.model_copy(update={"model": "models:/t/1", "adapter": tuned.adapter, "heads": heads})
+    return tiny_start.model_copy(update={"model": "models:/t/1", "adapter": tuned.adapter, "heads": heads})
