@@ -75,7 +75,7 @@ def test_one_file_in_one_judged_version_out_from_a_third_folder(command: Callabl
 
 def test_what_is_reused_and_what_runs_again(several: Callable, toy: Path) -> None:
     rows = toy.with_name("train.csv")
-    changed = f"p = Path({str(rows)!r}); p.write_text(p.read_text().replace('was good', 'was enak', 1))"
+    changed = f"p = Path({str(rows)!r}); p.write_text(p.read_text().replace('movie', 'enak', 1))"
     first, second, gated, edited = several(
         {"file": toy},
         {"file": toy},
