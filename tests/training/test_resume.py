@@ -54,7 +54,7 @@ METHODS = {
     "lora": {"chosen": lora},
     "ulmfit": {"schedule": ["discriminative", "slanted", "unfreezing"]},
     "anchored": {"remember": (OLD,), "anchors": [{"l2sp": 0.5}, {"ewc": 0.5}, {"lwf": 1.0}, {"kl": {"batch": 3}}]},
-    "replay": {"remember": (OLD,), "examples": {"replay": 0.3}},
+    "replay": {"remember": (OLD,), "examples": {"replay": 0.2}},
     "patience": {"training": {"patience": 2, "learning_rate": 3e-2}},
 }
 
@@ -64,14 +64,14 @@ def test_resumed_in_mid_epoch_to_the_same_bytes(method: str, setup, started) -> 
     raw = dict(METHODS[method])
     if "chosen" in raw:
         raw["chosen"] = raw["chosen"](setup)
-    raw["training"] = {"checkpoints_per_epoch": 2, **raw.get("training", {})}
+    raw["training"] = {"checkpoints_per_epoch": 4, **raw.get("training", {})}
     tuning = setup(start=started, **raw)
     whole = tuning.run()
     root = tuning.home.checkpoints / tuning.key()
     with pytest.raises(Killed):
         tuning.run(killer(11))
     last = checkpoints.newest(root)
-    steps = 6 if method != "replay" else 9
+    steps = 6 if method != "replay" else 8
     assert last is not None
     assert last.step % steps, "the checkpoint was meant to lie inside an epoch"
     assert tuning.run() == whole

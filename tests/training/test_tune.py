@@ -267,8 +267,9 @@ def test_the_key_changes_with_every_input_that_decides_and_no_other(setup, start
     assert len({tuning.key(), *(other.key() for other in others)}) == 1 + len(others)
 
 
-def test_bf16_runs_where_asked_for(setup, started) -> None:
+def test_bf16_runs_where_asked_for_and_keeps_full_precision_weights(setup, started) -> None:
     plain = setup(start=started)
     lowered = plain.with_(precision="bf16")
-    assert lowered.run().adapter != plain.run().adapter
-    assert all(value.dtype == torch.float32 for value in lowered.adapter(lowered.run()).values())
+    tuned = lowered.run()
+    assert tuned.adapter != plain.run().adapter
+    assert all(value.dtype == torch.float32 for value in lowered.adapter(tuned).values())
