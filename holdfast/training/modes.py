@@ -26,11 +26,8 @@ def frozen_modules(model: Model) -> list[nn.Module]:
     found = []
     for name, module in model.network.base_model.named_modules():
         part = anatomy.part(model, f"{prefix}{name}.")
-        if part in ("", "rest"):
-            still = not any(p.requires_grad for p in module.parameters())
-        else:
-            still = part not in moving
-        if still:
+        moves = any(p.requires_grad for p in module.parameters()) if part in ("", "rest") else part in moving
+        if not moves:
             found.append(module)
     return found
 
