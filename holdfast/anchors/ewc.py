@@ -10,6 +10,8 @@ from holdfast import choices
 from holdfast.anchors import _quadratic
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from holdfast.anchors._origin import Anchor, Origin
 
 SHORTHAND = "strength"
@@ -29,10 +31,13 @@ class Options(choices.Options):
 
 def hold(origin: Origin, options: Options) -> Anchor:
     """Return strength / 2 * sum_i F_i (w_i - w0_i)^2 over the moving encoder weights, F the general importance."""
-    fisher = origin.importance()
+    anchor = _quadratic.Quadratic(origin, options.strength, origin.importance())
     if options.normalise == "mean":
-        moving = [name for name, p in origin.model.encoder_parameters().items() if p.requires_grad]
-        values = [fisher[name].double() for name in moving]
-        mean = float(sum(v.sum() for v in values)) / sum(v.numel() for v in values)
-        fisher = {name: fisher[name] / mean for name in moving}
-    return _quadratic.Quadratic(origin, options.strength, fisher)
+        anchor.strength /= _mean(anchor.curvature or {})
+    return anchor
+
+
+def _mean(curvature: dict[str, Tensor]) -> float:
+    """Return the mean over all numbers of all tensors."""
+    total = sum(float(tensor.double().sum()) for tensor in curvature.values())
+    return float(total / sum(tensor.numel() for tensor in curvature.values()))

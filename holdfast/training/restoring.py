@@ -50,6 +50,13 @@ def check(job: Job, checkpoint: Checkpoint) -> None:
         )
 
 
+def is_last(job: Job, checkpoint: Checkpoint) -> bool:
+    """Say whether training had ended when the checkpoint was written: at its last update, or stopped early."""
+    worse, patience = checkpoint.document("stopping")["worse"], job.stopping.patience
+    stopped = patience is not None and worse >= patience
+    return bool(stopped or checkpoint.step >= checkpoint.document("trainer_state")["max_steps"])
+
+
 def weights(job: Job, checkpoint: Checkpoint) -> None:
     """Put back the moving weights, the curve, and early stopping's memory."""
     _copy(checkpoint.tensors("weights"), job.moving)

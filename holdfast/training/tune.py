@@ -89,8 +89,8 @@ def _train(work: job.Job) -> int:
         running.train()
         return int(running.state.global_step)
     restoring.check(work, found)
-    restoring.weights(work, found)
-    if work.stopping.exhausted or found.step >= found.document("trainer_state")["max_steps"]:
+    if restoring.is_last(work, found):
+        restoring.weights(work, found)
         return found.step
     running.train(resume_from_checkpoint=str(found.folder))
     return int(running.state.global_step)
