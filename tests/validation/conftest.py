@@ -61,11 +61,17 @@ def validate(home: Home, tiny_start: Start) -> Callable[..., Validated]:
 
 
 @pytest.fixture
-def able(home: Home, tiny_start: Start) -> Start:
-    """A version with a head named `old` that gives each of its two labels to half of the texts."""
+def questions() -> list[str]:
+    """Eighty texts that stand nowhere in `good`."""
+    return [f"{text} food" for text in texts("movie food service bagus buruk enak jelek is very not")]
+
+
+@pytest.fixture
+def able(home: Home, tiny_start: Start, questions: list[str]) -> Start:
+    """A version with a head named `old` that gives each of its two labels to half of `questions`."""
     model = models.load(tiny_start, home)
     model.add_head("old", LABELS, seed=3)
-    balance(model, texts("movie food service bagus buruk enak jelek is very not"))
+    balance(model, questions)
     with home.store.scratch() as scratch:
         everything = Selection(whole=frozenset(model.encoder_parameters()))
         adapters.write(model, everything, tiny_start, home, scratch / "adapter")
@@ -80,7 +86,7 @@ def balance(model: Model, questions: Sequence[str]) -> None:
     with torch.no_grad():
         weight[1] = -weight[0]
         weight.mul_(50 / weight.abs().max())
-        logits = torch.tensor(inference.logits(model, questions, max_length=MAX_LENGTH))
+        logits = torch.tensor(inference.logits(model, questions, max_length=MAX_LENGTH, precision="fp32"))
         middle = (logits[:, 0] - logits[:, 1]).median() / 2
         bias.copy_(torch.stack([-middle, middle]))
 
@@ -92,6 +98,8 @@ def predict(home: Home) -> Callable[[Start, Sequence[str]], list[str]]:
     def answer(start: Start, questions: Sequence[str]) -> list[str]:
         model = models.load(start, home)
         model.use_head("old")
-        return [LABELS[i] for i in inference.logits(model, questions, max_length=MAX_LENGTH).argmax(1)]
+        return [
+            LABELS[i] for i in inference.logits(model, questions, max_length=MAX_LENGTH, precision="fp32").argmax(1)
+        ]
 
     return answer

@@ -10,17 +10,9 @@ from holdfast.records import HeadInfo, Start
 from holdfast.spec import Remember
 from holdfast.validation import competence
 
-THINGS = "movie food service bagus buruk enak jelek is very not"
-WORDS = "good bad fine awful great poor nice nasty"
-
 
 def task(**changes) -> Remember:
     return Remember(**{"name": "old", "valid": "v", "test": "t", "head": "old", "margin": 0.1, **changes})
-
-
-@pytest.fixture
-def questions() -> list[str]:
-    return [f"the {thing} was {word}" for thing in THINGS.split() for word in WORDS.split()]
 
 
 def table(texts, labels):
@@ -28,19 +20,23 @@ def table(texts, labels):
 
 
 @pytest.fixture
-def known(good, able, predict, questions):
+def answers(able, predict, questions):
+    """The questions as rows, labelled with what the start model answers: 40 of one label, then 40 of the other."""
+    return sorted(table(questions, predict(able, questions)), key=lambda row: row["label"])
+
+
+@pytest.fixture
+def known(good, answers):
     """Good data, and a remembered task whose gold labels are what the start model answers."""
-    old = table([f"{text} food" for text in questions], predict(able, [f"{text} food" for text in questions]))
-    return {**good, "remember.old.valid": old[:40], "remember.old.test": old[40:]}
+    return {**good, "remember.old.valid": answers[20:60], "remember.old.test": answers[:20] + answers[60:]}
 
 
 def test_a_task_that_the_start_model_can_do_passes(validate, known, able, home):
     found = validate(known, [task()], start=able)
     (measured,) = found.competences
-    valid = known["remember.old.valid"]
-    share = sum(row["label"] == "positive" for row in valid) / 40
     assert (measured.name, measured.accuracy, measured.n) == ("old", 1.0, 40)
-    assert measured.chance == pytest.approx(max(share, 1 - share)) and measured.chance < 0.8
+    share = sum(row["label"] == "positive" for row in known["remember.old.valid"]) / 40
+    assert measured.chance == pytest.approx(max(share, 1 - share)) == pytest.approx(0.5, abs=0.05)
     assert measured.lower == pytest.approx(40 / (40 + 1.6448536**2))
     results = json.loads((home.store.open(found.artifact) / "results.json").read_text())
     assert results["competences"] == [measured.model_dump()]
@@ -53,13 +49,12 @@ def test_a_task_at_chance_is_refused(validate, known, able):
         validate(known, [task()], start=able)
 
 
-def test_always_the_same_answer_is_chance_however_often_it_is_right(validate, known, able, predict, questions):
-    texts = [f"{text} food" for text in questions]
-    positive = [row for row in table(texts, predict(able, texts)) if row["label"] == "positive"]
-    assert len(positive) > 20
-    negative = [{**row, "text": f"{row['text']} food", "label": "negative"} for row in positive[:1]]
-    known["remember.old.valid"] = positive + negative
-    known["remember.old.test"] = table([f"a {text}" for text in questions], [row["label"] for row in positive[:1]] * 80)
+def test_always_the_same_answer_is_chance_however_often_it_is_right(validate, known, able, answers):
+    positive = [row for row in answers if row["label"] == "positive"]
+    assert len(positive) > 30
+    odd = {**positive[0], "text": f"{positive[0]['text']} food", "label": "negative"}
+    known["remember.old.valid"] = [*positive, odd]
+    known["remember.old.test"] = [{**row, "text": f"a {row['text']}"} for row in answers]
     with pytest.raises(BadInput, match=r"chance is 0\.9"):
         validate(known, [task()], start=able)
 
