@@ -162,7 +162,7 @@ def head_places(model: Model, attention: Attention, head: int, kv: str = "shared
     """Return where one head's weights are: {parameter name: index into it}.
 
     A head is rows of the query, key and value projections (biases too) and COLUMNS of the output projection; with
-    `kv="none"` key and value stay out (CT-SFT, arXiv 2601.08146; the slices were checked on Qwen2, methods.md 2.7).
+    `kv="none"` key and value stay out (CT-SFT, arXiv 2601.08146; the slices were checked on Qwen2).
     """
     size = attention.head_dim
     own = slice(head * size, (head + 1) * size)

@@ -145,7 +145,7 @@ def load(folder: Path) -> Selection:
 def attach(model: Model, selection: Selection) -> None:
     """Make exactly the selection and the head in place trainable, in place; all else is frozen.
 
-    Partly selected tensors get a hook that multiplies their gradient by the mask (methods.md 2.7), so it is masked
+    Partly selected tensors get a hook that multiplies their gradient by the mask, so it is masked
     before it is accumulated or clipped. LoRA's matrices are injected into the encoder once, drawn from
     `selection.seed`. Attaching again, also another selection without LoRA, replaces the hooks.
     """

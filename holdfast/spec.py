@@ -101,7 +101,7 @@ class Training(Section):
 
 
 class Gate(Section):
-    """When a version is promoted: see design, `What counts as forgetting`."""
+    """When a version is promoted: target gain above `target_gain`, not worse than the champion by `champion_margin`."""
 
     target_gain: float = Field(0.0, gt=-1, lt=1)
     champion_margin: float = Field(0.05, gt=0, lt=1)

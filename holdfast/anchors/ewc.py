@@ -1,4 +1,4 @@
-"""Elastic weight consolidation (Kirkpatrick et al. 2017; methods.md section 5): important weights are held tighter."""
+"""Elastic weight consolidation (Kirkpatrick et al. 2017): important weights are held tighter."""
 
 from __future__ import annotations
 

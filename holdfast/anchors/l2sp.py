@@ -1,4 +1,4 @@
-"""L2-SP (Li et al. 2018; methods.md section 5): every moving weight is pulled equally towards its start value."""
+"""L2-SP (Li et al. 2018): every moving weight is pulled equally towards its start value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning without forgetting (Li and Hoiem 2016; methods.md section 5): old heads keep their answers on new texts."""
+"""Learning without forgetting (Li and Hoiem 2016): old heads keep their answers on new texts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The exact diagonal of the Fisher information, per example, in eval mode and full precision.
 
-`true`: F = E_x E_{y~p(y|x)} [(d log p(y|x) / d w)^2], the labels being the model's own (methods.md section 5, EWC).
+`true`: F = E_x E_{y~p(y|x)} [(d log p(y|x) / d w)^2], the labels being the model's own.
 `empirical`: the same with the dataset's label instead of the expectation; it fades as the model fits its data.
 Means over the examples; the square is of one example's gradient, never of a batch's.
 """

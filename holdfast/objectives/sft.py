@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Options(choices.Options):
-    """`label_smoothing` e puts e / (number of labels) of the target's mass on every label (methods.md 5)."""
+    """`label_smoothing` e puts e / (number of labels) of the target's mass on every label."""
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
 

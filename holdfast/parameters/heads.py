@@ -5,7 +5,7 @@
     heads: {count: 8, by: task, kv: none}
 
 A head is the rows of the query, key and value projections (biases too) and the COLUMNS of the output projection that
-belong to it (methods.md 2.7). The output projection's bias is shared by all heads and stays.
+belong to it. The output projection's bias is shared by all heads and stays.
 """
 
 from __future__ import annotations

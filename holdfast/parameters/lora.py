@@ -39,7 +39,7 @@ class Options(choices.Options):
 def select(model: Model, importance: Importance | None, options: Options) -> Selection:
     """Return the keyword arguments of a `peft.LoraConfig` with every adapted module spelt out.
 
-    Spelling them out avoids `layers_to_transform`, which cannot go with a regex of targets (stack.md). Works for any
+    Spelling them out avoids `layers_to_transform`, which cannot go with a regex of targets. Works for any
     architecture when `targets` are given. Raises `BadInput` with near misses when a target or a layer matches nothing.
     """
     linear = _linear_modules(model)

@@ -1,4 +1,4 @@
-"""Discriminative learning rates: each layer learns more slowly than the one above it (ULMFiT, methods.md section 5)."""
+"""Discriminative learning rates: each layer learns more slowly than the one above it (ULMFiT, arXiv 1801.06146)."""
 
 from pydantic import Field
 

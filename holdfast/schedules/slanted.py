@@ -1,4 +1,4 @@
-"""Slanted triangular learning rates (ULMFiT, Howard and Ruder 2018; formula in methods.md section 5)."""
+"""Slanted triangular learning rates (ULMFiT: Howard and Ruder 2018, arXiv 1801.06146)."""
 
 import math
 

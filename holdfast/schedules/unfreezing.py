@@ -1,4 +1,4 @@
-"""Gradual unfreezing: the topmost group first, then those below, epoch by epoch (ULMFiT, methods.md section 5)."""
+"""Gradual unfreezing: the topmost group first, then those below, epoch by epoch (ULMFiT, arXiv 1801.06146)."""
 
 from pydantic import Field
 

@@ -38,7 +38,7 @@ def test_nothing_leaks_in_five_steps_with_weight_decay_on_elsewhere(model, impor
 
 
 def test_decay_on_masked_tensors_would_leak(model, train):
-    """The trap that `masked_names` is for (methods.md 2.7a), seen: the check above does notice a leak."""
+    """The trap that `masked_names` is for, seen: the check above does notice a leak."""
     found, before = chosen(model, {"heads": ["0.1"]}), copies(model)
     selection.attach(model, found)
     train(model, selection.masked_names(found), decay_on_masked=0.1)
