@@ -18,7 +18,7 @@ SHORTHAND = "strength"
 class Options(choices.Options):
     """`strength` is lambda."""
 
-    strength: float = Field(0.1, gt=0)
+    strength: float = Field(1.0, gt=0)
 
 
 def hold(origin: Origin, options: Options) -> Anchor:
