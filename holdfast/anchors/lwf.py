@@ -19,7 +19,11 @@ SHORTHAND = "strength"
 
 
 class Options(choices.Options):
-    """`strength` is lambda, `temperature` T."""
+    """`strength` is lambda, `temperature` T.
+
+    Made for tasks with heads of their own. Where the remembered task shares the head that learns, the start model's
+    wrong answers on new texts are held too, against the labels: prefer `kl` on remembered texts or replay there.
+    """
 
     strength: float = Field(1.0, gt=0)
     temperature: float = Field(2.0, gt=0)
