@@ -12,6 +12,7 @@ from holdfast.home import Home
 from holdfast.records import Result
 
 _MODELS = "models:/"
+_SERVER_BEGUN = 1.5  # seconds from calling the flow until the start of the server is well under way
 _EARLY = ("mlflow", "dvc.repo", "torch")
 
 
@@ -20,8 +21,9 @@ def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], 
 
     Raises `BadInput` when files need each other in a circle, `HoldfastError` when a needed one was not promoted.
     """
-    _import_early()
     from flows.adapt import adapt
+
+    _import_early()
 
     def one(path: Path, changes: list[str]) -> Result:
         return Result(**asyncio.run(adapt(str(path), changes, str(home.path))))
@@ -35,13 +37,15 @@ def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], 
 
 
 def _import_early() -> None:
-    """Import what the stages will need while Prefect's temporary server starts in its own process."""
+    """Import what the stages will need while Prefect's temporary server, begun first, starts in its own process."""
 
     def work() -> None:
         for module in _EARLY:
             importlib.import_module(module)
 
-    threading.Thread(target=work, daemon=True).start()
+    timer = threading.Timer(_SERVER_BEGUN, work)
+    timer.daemon = True
+    timer.start()
 
 
 def _needed(file: Path, overrides: list[str], home: Home) -> list[Path]:

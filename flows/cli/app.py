@@ -1,5 +1,9 @@
 """The `holdfast` command: its commands, and what an error looks like and exits with."""
 
+import atexit
+import os
+import sys
+
 import typer
 
 from flows.cli import check, data, export, init, predict, promote, reset, run, show, versions
@@ -27,5 +31,13 @@ app.command()(reset.reset)
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line and leave at once: freeing what torch and others hold, piece by piece, takes seconds."""
+    code: int | str | None = 0
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
