@@ -1,0 +1,235 @@
+"""How a model in memory does on `valid` beside the start model, and which of several is best.
+
+    watch = Watch(model, start, validated, recipe, remember, home)
+    looks = [watch.look(), ...]                # the model as it is now: any weights, any head in place
+    chosen = best(looks)                       # an index; looks[chosen].kept says whether it keeps every contract
+
+A contract is kept when the paired drop in accuracy on `valid` is at most half its margin: the verdict's own interval
+rule on a hundred rows would leave nothing but the start model. `test` is never read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from holdfast import inference, rows
+from holdfast.forgetting import metrics
+from holdfast.forgetting.outcomes import Scores
+from holdfast.forgetting.scorer import Scorer
+
+if TYPE_CHECKING:
+    from holdfast.home import Home
+    from holdfast.models import Model
+    from holdfast.records import DatasetVersion, Start, Validated
+    from holdfast.spec import Recipe, Remember
+
+_ROUNDING = 1e-9
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A task on `n` valid rows: accuracy and mean log-loss per item of the start model (`before`) and of the one seen.
+
+    `margin` is the contract's, None for the target.
+    """
+
+    name: str
+    n: int
+    before: float
+    after: float
+    loss_before: float
+    loss: float
+    margin: float | None = None
+
+    @property
+    def drop(self) -> float:
+        """The drop in accuracy; minus the gain."""
+        return self.before - self.after
+
+    @property
+    def excess(self) -> float:
+        """How far the drop is beyond half the margin, in margins; 0 where the contract is kept, and for the target."""
+        if self.margin is None:
+            return 0.0
+        beyond = (self.drop - self.margin / 2) / self.margin
+        return beyond if beyond > _ROUNDING else 0.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """One model on `valid`: the target and every remembered task."""
+
+    target: Seen
+    remembered: tuple[Seen, ...]
+
+    @property
+    def gain(self) -> float:
+        """The target's gain in accuracy."""
+        return -self.target.drop
+
+    @property
+    def violation(self) -> float:
+        """How far the worst broken contract is beyond what is allowed, in margins; 0 when all are kept."""
+        return max((task.excess for task in self.remembered), default=0.0)
+
+    @property
+    def kept(self) -> bool:
+        """Say whether every contract is kept by the gentle rule."""
+        return self.violation == 0.0
+
+    @property
+    def loss(self) -> float:
+        """The target's log-loss per item plus the mean of the remembered tasks'; it decides between equal gains."""
+        old = [task.loss for task in self.remembered]
+        return self.target.loss + (sum(old) / len(old) if old else 0.0)
+
+    @property
+    def rank(self) -> tuple[float, float, float]:
+        """What looks are ordered by, larger is better: least violation, then the largest gain, then the least loss."""
+        return (-round(self.violation, _DIGITS), round(self.gain, _DIGITS), -self.loss)
+
+    def document(self) -> dict[str, Any]:
+        """Return the look as JSON-able values."""
+        return {
+            "target": dataclasses.asdict(self.target) | {"gain": round(self.gain, _DIGITS) + 0.0},
+            "remembered": [
+                dataclasses.asdict(task) | {"drop": round(task.drop, _DIGITS) + 0.0} for task in self.remembered
+            ],
+            "kept": self.kept,
+            "violation": round(self.violation, _DIGITS),
+        }
+
+
+def from_document(document: Mapping[str, Any]) -> Look:
+    """Return the look that `Look.document` described."""
+    names = [field.name for field in dataclasses.fields(Seen)]
+    target, *old = (
+        Seen(**{name: task[name] for name in names}) for task in (document["target"], *document["remembered"])
+    )
+    return Look(target, tuple(old))
+
+
+def best(looks: Sequence[Look]) -> int:
+    """Return the index of the best look: the largest gain that keeps every contract, equal ones by log-loss.
+
+    Where none keeps every contract it is the one that is least beyond what is allowed: see `Look.kept`. The first of
+    equals wins. Raises `ValueError` for no looks.
+    """
+    return max(range(len(looks)), key=lambda i: looks[i].rank)
+
+
+class Watch:
+    """Looks at a model in memory with the `valid` rows of the target and of every remembered task.
+
+    The start model's values are computed once and kept in the home. `limits` says for each dataset (`learn.valid`,
+    `remember.NAME.valid`) how many rows are looked at where not all are: a fixed sample, drawn with the recipe's seed
+    and stratified by label, the same at every look. A head that the start model lacks is compared with always guessing
+    by the frequencies of `learn.train`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        start: Start,
+        validated: Validated,
+        recipe: Recipe,
+        remember: Sequence[Remember],
+        home: Home,
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
+        self.model, self.training = model, recipe.training
+        self._start, self._home, self._counts = start, home, validated.datasets["learn.train"].labels
+        wanted: list[tuple[str, str, str, float | None]] = [("target", "learn.valid", recipe.head, None)]
+        wanted += [(t.name, f"remember.{t.name}.valid", t.head or recipe.head, t.margin) for t in remember]
+        self._tasks = [
+            _Task(name, head, margin, *_sample(home, validated.datasets[key], (limits or {}).get(key), recipe))
+            for name, key, head, margin in wanted
+        ]
+        self._before: list[Scores] | None = None
+
+    def texts(self) -> list[list[str]]:
+        """Return the texts of each task, the target's first: what one look runs through the model."""
+        return [rows.texts(task.rows) for task in self._tasks]
+
+    def look(self) -> Look:
+        """Return how the model does now; the head in place stays in place."""
+        if self._before is None:
+            scorer = Scorer(self._start, self.training, self._home)
+            self._before = [self._start_scores(task, scorer) for task in self._tasks]
+        target, *old = (self._seen(task, before) for task, before in zip(self._tasks, self._before, strict=True))
+        return Look(target, tuple(old))
+
+    def _seen(self, task: _Task, before: Scores) -> Seen:
+        place = self.model.head
+        self.model.use_head(task.head)
+        try:
+            logits = inference.logits(
+                self.model,
+                rows.texts(task.rows),
+                max_length=self.training.max_length,
+                precision=self.training.precision,
+            )
+            after = Scores.read(logits, self.model.labels, task.gold)
+        finally:
+            self.model.use_head(place)
+        return Seen(
+            name=task.name,
+            n=len(task.gold),
+            before=_accuracy(before, task.gold),
+            after=_accuracy(after, task.gold),
+            loss_before=metrics.nll(before.gold_log_probability),
+            loss=metrics.nll(after.gold_log_probability),
+            margin=task.margin,
+        )
+
+    def _start_scores(self, task: _Task, scorer: Scorer) -> Scores:
+        if not scorer.has(task.head):
+            return Scores.of_majority(self._counts, self.model.heads[task.head].labels, task.gold)
+        return Scores.read(scorer.logits(task.dataset, task.head), scorer.labels(task.head), task.gold)
+
+
+@dataclass(frozen=True)
+class _Task:
+    name: str
+    head: str
+    margin: float | None
+    dataset: DatasetVersion
+    rows: list[rows.Row]
+
+    @property
+    def gold(self) -> list[str]:
+        return [str(row["label"]) for row in self.rows]
+
+
+def _sample(
+    home: Home, dataset: DatasetVersion, limit: int | None, recipe: Recipe
+) -> tuple[DatasetVersion, list[rows.Row]]:
+    """Return the dataset, or a version of a sample of it, and its rows."""
+    everything = rows.read(home, dataset)
+    if limit is None or limit >= len(everything):
+        return dataset, everything
+    picked = stratified([str(row["label"]) for row in everything], limit, recipe.training.seed)
+    sample = [everything[i] for i in picked]
+    return rows.version(home, sample, like=dataset), sample
+
+
+def stratified(labels: Sequence[str], count: int, seed: int) -> list[int]:
+    """Return `count` positions, sorted, in which every label has its share (largest remainders), drawn with `seed`."""
+    generator = np.random.default_rng(seed)
+    places = {label: [i for i, one in enumerate(labels) if one == label] for label in sorted(set(labels))}
+    exact = {label: count * len(found) / len(labels) for label, found in places.items()}
+    take = {label: int(share) for label, share in exact.items()}
+    for label in sorted(exact, key=lambda name: (take[name] - exact[name], name))[: count - sum(take.values())]:
+        take[label] += 1
+    drawn = [int(i) for label, found in places.items() for i in generator.choice(found, take[label], replace=False)]
+    return sorted(drawn)
+
+
+def _accuracy(scores: Scores, gold: list[str]) -> float:
+    return float(np.mean(scores.predicted == np.array(gold)))
