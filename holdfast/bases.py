@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,11 +97,15 @@ def network(folder: Path) -> Any:
 
 
 def tokenizer(folder: Path) -> Any:
-    """Return the tokenizer of a base model's folder."""
+    """Return the tokenizer of a base model's folder; its `model_max_length` is what the model has positions for."""
     from transformers import AutoTokenizer
 
     with quiet():
-        return AutoTokenizer.from_pretrained(folder)
+        made = AutoTokenizer.from_pretrained(folder)
+    positions = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    if isinstance(positions, int):
+        made.model_max_length = min(made.model_max_length, positions)
+    return made
 
 
 @contextmanager

@@ -54,5 +54,13 @@ class Diverged(HoldfastError):
     """Training met a NaN or an exploding loss; the message names the step and the last good checkpoint."""
 
 
+class DiskFull(HoldfastError):
+    """A disk, a quota or a file's largest size was used up; the message names the folder and what is kept."""
+
+
+class OutOfMemory(HoldfastError):
+    """Memory ran out; the message says which settings use less."""
+
+
 class Conflict(HoldfastError):
     """A compare-and-set lost: someone else promoted first. Names the generation expected and the one met."""

@@ -44,8 +44,9 @@ def batches_by_length(lengths: Sequence[int], batch: int) -> Iterator[list[int]]
 
 
 def encode(model: Model, texts: Sequence[str], max_length: int) -> list[dict[str, list[int]]]:
-    """Return each text's token ids and attention mask, truncated to `max_length`, not padded."""
-    encoded = model.tokenizer(list(texts), truncation=True, max_length=max_length)
+    """Return each text's token ids and attention mask, cut to `max_length` or what the model can read, not padded."""
+    most = min(max_length, model.tokenizer.model_max_length)
+    encoded = model.tokenizer(list(texts), truncation=True, max_length=most)
     return [{key: encoded[key][i] for key in encoded} for i in range(len(texts))]
 
 

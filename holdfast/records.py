@@ -73,13 +73,14 @@ class Prepared(Record):
 
 
 class Expectation(Record):
-    """One Great Expectations result in brief."""
+    """One Great Expectations result in brief; `example` is the first row against it, as `row 7: why`."""
 
     dataset: str
     expectation: str
     success: bool
     unexpected: int
     severity: Literal["stop", "quarantine", "warn"]
+    example: str = ""
 
 
 class Competence(Record):

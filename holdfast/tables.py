@@ -21,6 +21,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from holdfast import faults
 from holdfast.errors import BadInput
 
 Row = dict[str, Any]
@@ -128,7 +129,7 @@ def write(path: Path, rows: Iterable[Row], header: Sequence[str] | None = None) 
 
     Columns are those that occur, or `header`, which lets CSV and TSV be written row by row as they come. In CSV and TSV
     a missing value is empty and any other than text is JSON. Raises `BadInput` for an unknown suffix, a folder that
-    cannot be written to, a row with a column outside `header`, or a Parquet column of mixed types.
+    cannot be written to, a row with a column outside `header`, or a Parquet column of mixed types; `DiskFull`.
     """
     suffix = suffix_of(path)
     scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -136,6 +137,8 @@ def write(path: Path, rows: Iterable[Row], header: Sequence[str] | None = None) 
         _WRITERS[suffix](scratch, rows if header is None else _checked(rows, header, path), header, path)
         scratch.replace(path)
     except OSError as error:
+        if faults.full(error):
+            raise faults.disk_full(error, path.parent) from error
         raise BadInput(f"cannot be written ({error.strerror or error})", file=path) from error
     finally:
         scratch.unlink(missing_ok=True)
@@ -192,12 +195,21 @@ def _read_delimited(path: Path, shown: Path, delimiter: str) -> Iterator[Row]:
             if len(fields) != len(header):
                 wanted = f"{len(header)}: {', '.join(header)}"
                 raise BadInput(f"the row has {len(fields)} fields", file=shown, row=number, expected=wanted)
-            yield dict(zip(header, fields, strict=True))
+            row = dict(zip(header, fields, strict=True))
+            _check_text(row, shown, number)
+            yield row
     except UnicodeDecodeError as error:
         raise _not_utf8(error, shown, number + 1) from error
     except csv.Error as error:
         remedy = "A field that holds quotation marks, separators or line ends must be quoted; JSON lines avoid this."
         raise BadInput(f"the quoting is broken ({error})", file=shown, row=number + 1, remedy=remedy) from error
+
+
+def _check_text(row: Row, shown: Path, number: int) -> None:
+    column = next((name for name, value in row.items() if "\0" in value), None)
+    if column is not None:
+        remedy = "The file is damaged, or not text: save it again as text in UTF-8."
+        raise BadInput("the value holds a NUL byte", file=shown, row=number, key=column, remedy=remedy)
 
 
 def _check_header(header: list[str], shown: Path) -> None:

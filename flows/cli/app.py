@@ -1,12 +1,14 @@
 """The `holdfast` command: its commands, and what an error looks like and exits with."""
 
 import atexit
+import contextlib
 import os
 import sys
+from typing import Any
 
 import typer
 
-from flows.cli import check, data, export, init, predict, promote, reset, run, show, versions
+from flows.cli import check, common, data, export, init, predict, promote, reset, run, show, versions
 
 app = typer.Typer(
     name="holdfast",
@@ -32,12 +34,23 @@ app.command()(reset.reset)
 
 def main() -> None:
     """Run the command line and leave at once: freeing what torch and others hold, piece by piece, takes seconds."""
-    code: int | str | None = 0
-    try:
-        app()
-    except SystemExit as end:
-        code = end.code
+    code = execute(sys.argv[1:])
     atexit._run_exitfuncs()
-    sys.stdout.flush()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else int(code is not None))
+    os._exit(code)
+
+
+def execute(args: list[str]) -> int:
+    """Run one command and return its exit code; a command line that cannot be read is told in JSON too, if asked."""
+    try:
+        return int(app(args, standalone_mode=False) or 0)
+    except typer.TyperException as error:
+        wrong: Any = error
+        wrong.show()
+        if "--json" in args:
+            common.print_json({"error": wrong.format_message(), "kind": "BadInput"})
+        return int(wrong.exit_code)
+    except (typer.Abort, BrokenPipeError):
+        return 1

@@ -40,5 +40,6 @@ def _show(name: str, found: Any, as_json: bool) -> None:
     common.print_table(["dataset", "rows", "labels", "from"], rows)
     failed = [e for e in found.expectations if not e.success]
     for e in failed:
-        typer.echo(f"{e.severity}: {e.dataset}: {e.expectation}: {e.unexpected} rows")
+        first = f", the first is {e.example}" if e.example else ""
+        typer.echo(f"{e.severity}: {e.dataset}: {e.expectation}: {e.unexpected} rows{first}")
     typer.echo(f"{name}: good; {found.quarantined} rows would be set aside")

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from holdfast import faults
 from holdfast import home as homes
 from holdfast.errors import BadInput, HoldfastError
 from holdfast.home import Home
@@ -49,11 +51,25 @@ def guarded(as_json: bool) -> Iterator[None]:
         try:
             yield
         except HoldfastError as error:
-            fail(error, as_json)
+            fail(_explained(error), as_json)
         except KeyboardInterrupt:
             fail(
                 HoldfastError("interrupted; run the same command again to go on from the last finished stage"), as_json
             )
+        except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):
+            raise
+        except Exception as error:
+            fail(_explained(error), as_json)
+
+
+def _explained(error: Exception) -> HoldfastError:
+    """Return what to tell of an error that is not ours: a fault of the machine, else a defect, with its traceback."""
+    named = os.environ.get("HOLDFAST_HOME")
+    known = faults.told(error, Path(named) if named else None)
+    if known is not None:
+        return known
+    traceback.print_exception(error, file=sys.stderr)
+    return HoldfastError(f"unexpected {type(error).__name__}: {error}. Please report it with the lines above it")
 
 
 def fail(error: HoldfastError, as_json: bool) -> None:

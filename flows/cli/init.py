@@ -1,6 +1,7 @@
 """`holdfast init`: write the smallest pipeline file for a dataset."""
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -31,13 +32,25 @@ def init(
             remedy = f"Rename them to `text` and `label`; the file has {', '.join(columns)}."
             raise BadInput("cannot tell which columns to learn from", file=data, expected=expected, remedy=remedy)
         target = output or Path(f"{_name(data)}.yaml")
-        if target.exists():
-            raise BadInput("exists already", file=target, remedy="Name another file with --output.")
-        target.write_text(_lines(data, target, text, label), encoding="utf-8")
+        _write(target, _lines(data, target, text, label))
         if json:
             common.print_json({"file": str(target)})
         else:
             typer.echo(f"wrote {target}; now: holdfast run {target}")
+
+
+def _write(target: Path, text: str) -> None:
+    """Write a new file, whole or not at all: beside its place first."""
+    from holdfast.errors import BadInput
+
+    if target.exists():
+        raise BadInput("exists already", file=target, remedy="Name another file with --output.")
+    scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _name(data: Path) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.home import Home
 
 _QUARANTINED_SHOWN = 50
+_EXPECTED = ("dataset", "expectation", "rows against it", "severity", "result", "the first")
 _QUARANTINE = ("dataset", "row", "id", "label", "text")
 
 
@@ -106,11 +107,11 @@ def tuning(tuned: Tuned, home: Home) -> Section:
 def validation(validated: Validated, home: Home) -> Section:
     """Return what was expected of the data, what was set aside and why, and how well the start model does each task."""
     expected = [
-        (e.dataset, e.expectation, str(e.unexpected), e.severity, "met" if e.success else "not met")
+        (e.dataset, e.expectation, str(e.unexpected), e.severity, "met" if e.success else "not met", e.example)
         for e in validated.expectations
     ]
     moods = ["neutral" if e.success else "bad" for e in validated.expectations]
-    blocks: list[Block] = [Table(("dataset", "expectation", "rows against it", "severity", "result"), expected, moods)]
+    blocks: list[Block] = [Table(_EXPECTED, expected, moods)]
     blocks += _quarantine(validated, home)
     if validated.competences:
         columns = ("remembered task", "start model on valid", "lower bound", "chance", "items")

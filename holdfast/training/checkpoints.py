@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast import digests
+from holdfast import digests, faults
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,13 +45,20 @@ class Checkpoint:
 def write(root: Path, step: int, tensors: dict[str, dict[str, Tensor]], documents: dict[str, Any]) -> Checkpoint:
     """Write the checkpoint of `step` below `root` and remove all but the newest two.
 
-    Every name in `tensors` becomes a safetensors file, every name in `documents` a JSON file.
+    Every name in `tensors` becomes a safetensors file, every name in `documents` a JSON file. Raises `DiskFull` where
+    there is no room for it; the older ones stay.
     """
     root.mkdir(parents=True, exist_ok=True)
     for left in root.glob(f"{_PART}*"):
         shutil.rmtree(left, ignore_errors=True)
     part = Path(tempfile.mkdtemp(prefix=_PART, dir=root))
-    _fill(part, tensors, documents)
+    try:
+        _fill(part, tensors, documents)
+    except Exception as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if faults.full(error):
+            raise faults.disk_full(error, root, kept(root)) from error
+        raise
     place = root / f"{_NAME}{step}"
     shutil.rmtree(place, ignore_errors=True)
     part.rename(place)
@@ -68,6 +75,14 @@ def newest(root: Path) -> Checkpoint | None:
         if _whole(folder):
             return Checkpoint(step, folder)
     return None
+
+
+def kept(root: Path) -> str:
+    """Say which checkpoint below `root` a tuning that ends here would go on from."""
+    last = newest(root)
+    if last is None:
+        return "no checkpoint had been written yet"
+    return f"the last good checkpoint, of step {last.step}, is kept in {last.folder}"
 
 
 def discard(root: Path) -> None:

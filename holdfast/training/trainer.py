@@ -110,14 +110,8 @@ class TuningTrainer(Trainer):
             return
         raise Diverged(
             f"tuning diverged at step {self.state.global_step + 1}: the {what} is {value:.6g}; "
-            f"{self._last_good()}. Lower training.learning_rate, or the strength of the anchors."
+            f"{checkpoints.kept(self.job.root)}. Lower training.learning_rate, or the strength of the anchors."
         )
-
-    def _last_good(self) -> str:
-        last = checkpoints.newest(self.job.root)
-        if last is None:
-            return "no checkpoint had been written yet"
-        return f"the last good checkpoint, of step {last.step}, is kept in {last.folder}"
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Return 0: nobody reads this count, and the stock one walks through all parameters at every step."""
@@ -183,8 +177,8 @@ class TuningTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         if not all(bool(torch.isfinite(p).all()) for p in self.job.moving.values()):
             raise Diverged(
-                f"tuning diverged at step {self.state.global_step}: weights are not finite; {self._last_good()}. "
-                "Lower training.learning_rate."
+                f"tuning diverged at step {self.state.global_step}: weights are not finite; "
+                f"{checkpoints.kept(self.job.root)}. Lower training.learning_rate."
             )
         tensors, documents = restoring.capture(self.job, self.optimizer, self.lr_scheduler)
         documents["trainer_state"] = dataclasses.asdict(self.state)

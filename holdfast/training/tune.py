@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from holdfast import adapters, models, rows, selection
-from holdfast.errors import HoldfastError
+from holdfast import adapters, faults, models, rows, selection
+from holdfast.errors import OutOfMemory
 from holdfast.importance import probe
 from holdfast.records import Tuned
 from holdfast.training import checkpoints, curve, job, randomness, restoring
@@ -38,8 +38,8 @@ def tune(
 
     The same inputs give the same bytes on the same machine. Checkpoints lie in `home.checkpoints/<digest of the
     inputs>` and are removed at the end. Raises `Diverged` where the loss is no number any more (the last good
-    checkpoint stays), `HoldfastError` when memory ran out or the checkpoint found was made with other settings of the
-    machine, `BadInput` when the recipe does not fit the start model.
+    checkpoint stays), `OutOfMemory`, `DiskFull`, `HoldfastError` when the checkpoint found was made with other settings
+    of the machine, `BadInput` when the recipe does not fit the start model.
     """
     given = job.Given(selected, assessed, validated, start, recipe, remember, home)
     root = home.checkpoints / given.key
@@ -56,14 +56,13 @@ def _memory(recipe: Recipe) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        if isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text:
-            training = recipe.training
-            raise HoldfastError(
-                f"tuning ran out of memory with training.batch {training.batch} and training.max_length "
-                f"{training.max_length}: lower one of them, or choose fewer parameters"
-            ) from error
-        raise
+        if not faults.out_of_memory(error):
+            raise
+        training = recipe.training
+        raise OutOfMemory(
+            f"tuning ran out of memory with training.batch {training.batch} and training.max_length "
+            f"{training.max_length}: lower one of them, or choose fewer parameters"
+        ) from error
 
 
 def _model(given: job.Given) -> Model:

@@ -49,6 +49,8 @@ def add(table: pd.DataFrame, tests: Mapping[str, str], labels: Sequence[str], to
         contradicts=_contradicts(keys, labels_given),
         leaks_into=[tests.get(key, "") for key in keys],
         rare_label=_rare(labels_given, labels),
+        nearly=_nearly(labels_given),
+        id_again=_again([str(one) for one in table["id"]]),
         characters=[len(text) for text in texts],
         tokens=tokens([text[:ENDLESS] for text in texts]),
         length_score=length_scores([len(text) for text in texts]),
@@ -84,12 +86,26 @@ def length_scores(lengths: Sequence[int]) -> np.ndarray:
 
 def _repeats(keys: Sequence[str], labels: Sequence[str]) -> list[str]:
     """Return, for each row, the earlier row with the same text and label."""
-    first: dict[tuple[str, str], int] = {}
+    return _again(list(zip(keys, labels, strict=True)))
+
+
+def _again(values: Sequence[Any]) -> list[str]:
+    """Return, for each row, the earlier row with the same value."""
+    first: dict[Any, int] = {}
     found = []
-    for number, pair in enumerate(zip(keys, labels, strict=True), 1):
-        earlier = first.setdefault(pair, number)
+    for number, value in enumerate(values, 1):
+        earlier = first.setdefault(value, number)
         found.append("" if earlier == number else f"row {earlier}")
     return found
+
+
+def _nearly(given: Sequence[str]) -> list[str]:
+    """Return, for each row, the label given more often that its own differs from only in case or white space."""
+    counts = Counter(given)
+    usual: dict[str, str] = {}
+    for label, _ in counts.most_common():  # of equally frequent ones, the first
+        usual.setdefault(same(label), label)
+    return [usual[same(label)] if usual[same(label)] != label else "" for label in given]
 
 
 def _contradicts(keys: Sequence[str], labels: Sequence[str]) -> list[str]:

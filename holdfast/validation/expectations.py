@@ -85,6 +85,14 @@ def _fits_the_model(scope: Scope) -> Checks:
     return [("ExpectColumnValuesToBeBetween", {"column": "tokens", "max_value": scope.max_length})]
 
 
+def _no_similar_labels(scope: Scope) -> Checks:
+    return [("ExpectColumnValuesToBeInSet", {"column": "nearly", "value_set": [""]})]
+
+
+def _distinct_ids(scope: Scope) -> Checks:
+    return [("ExpectColumnValuesToBeInSet", {"column": "id_again", "value_set": [""]})]
+
+
 def _no_empty_text(scope: Scope) -> Checks:
     return [("ExpectColumnValuesToMatchRegex", {"column": "text", "regex": rf"[^\s{INVISIBLE}]"})]
 
@@ -152,6 +160,15 @@ ALWAYS = (
         _fits_the_model,
         lambda row, scope: f"{row['tokens']} tokens, of which the model reads {scope.max_length}",
     ),
+    Rule(
+        "no-similar-labels",
+        "warn",
+        _no_similar_labels,
+        lambda row, scope: (
+            f"the label {row['label']!r} differs from {row['nearly']!r} only in case or white space, and is another"
+        ),
+    ),
+    Rule("distinct-ids", "warn", _distinct_ids, lambda row, scope: f"the id `{row['id']}` is also {row['id_again']}'s"),
 )
 NAMED = {
     rule.name: rule

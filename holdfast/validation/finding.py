@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finding:
-    """A dataset version, its rows, and what the suite said; `reasons` maps numbers of bad rows to complaints."""
+    """A dataset version, its rows, and what the suite said; `reasons` maps numbers of bad rows to complaints.
+
+    `examples` maps the name of a broken rule to the first row against it, with the complaint.
+    """
 
     scope: Scope
     version: DatasetVersion
     rows: tuple[Row, ...]
     outcomes: tuple[Outcome, ...]
     reasons: dict[int, tuple[str, ...]]
+    examples: dict[str, str]
 
     @property
     def kept(self) -> list[Row]:
@@ -66,22 +70,23 @@ def inspect(
     """Return what the schema and `rules` find in the rows of `version`; where columns are missing, only that."""
     table = columns.plain(rows)
     if not set(table.columns) >= columns.NAMES:
-        return Finding(scope, version, tuple(rows), tuple(runner.run(table, expectations.SCHEMA, scope)), {})
+        return Finding(scope, version, tuple(rows), tuple(runner.run(table, expectations.SCHEMA, scope)), {}, {})
     labels = scope.labels or sorted({str(label) for label in table["label"]})
     table = columns.add(table, tests, labels, tokens)
     outcomes = runner.run(table, (*expectations.SCHEMA, *rules), scope)
-    return Finding(scope, version, tuple(rows), tuple(outcomes), _reasons(table, outcomes, rules, scope))
-
-
-def _reasons(
-    table: Any, outcomes: Sequence[Outcome], rules: Sequence[Rule], scope: Scope
-) -> dict[int, tuple[str, ...]]:
-    """Return {row number: why} of every row that breaks a rule for which rows are set aside, in order of rows."""
-    found: dict[int, list[str]] = {}
+    said = {rule.name: _complaints(table, outcomes, rule, scope) for rule in rules}
+    reasons: dict[int, list[str]] = {}
     for rule in rules:
-        if rule.severity != "quarantine":
-            continue
-        broken = {row for outcome in outcomes if outcome.rule == rule.name for row in outcome.rows}
-        for number in sorted(broken):
-            found.setdefault(number, []).append(f"{rule.name}: {rule.reason(table.loc[number].to_dict(), scope)}")
-    return {number: tuple(reasons) for number, reasons in sorted(found.items())}
+        for number, why in said[rule.name].items() if rule.severity == "quarantine" else ():
+            reasons.setdefault(number, []).append(f"{rule.name}: {why}")
+    ordered = {number: tuple(why) for number, why in sorted(reasons.items())}
+    firsts = {name: next(iter(of_rows.items())) for name, of_rows in said.items() if of_rows}
+    examples = {name: f"row {number}: {why}" for name, (number, why) in firsts.items()}
+    return Finding(scope, version, tuple(rows), tuple(outcomes), ordered, examples)
+
+
+def _complaints(table: Any, outcomes: Sequence[Outcome], rule: Rule, scope: Scope) -> dict[int, str]:
+    """Return {number: why} of every row that breaks a rule, in order of rows; of a warning, only the first."""
+    broken = sorted({row for outcome in outcomes if outcome.rule == rule.name for row in outcome.rows})
+    told = broken if rule.severity == "quarantine" else broken[:1]
+    return {number: rule.reason(table.loc[number].to_dict(), scope) for number in told}

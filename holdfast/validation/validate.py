@@ -73,10 +73,11 @@ def _inspect(
     rules = expectations.chosen(learn.expect)
     rows = {key: dataset_rows.read(home, datasets[key]) for key in sorted(datasets, key="learn.train".__ne__)}
     tests, tokens, runner = columns.places(rows.items()), _Tokens(start), Runner()
+    reads = min(max_length, tokens.most)
     learned: tuple[str, ...] = ()
     findings = []
     for key, own in rows.items():
-        scope = Scope(key, learned if key.startswith("learn.") else heads[_task(key)].labels, max_length)
+        scope = Scope(key, learned if key.startswith("learn.") else heads[_task(key)].labels, reads)
         found = finding.inspect(datasets[key], own, rules, scope, tests, tokens, runner)
         if key == "learn.train":
             learned = _known(found)
@@ -85,10 +86,11 @@ def _inspect(
 
 
 class _Tokens:
-    """Counts the tokens of texts as the start model's tokenizer makes them, special ones included."""
+    """Counts the tokens of texts as the start model's tokenizer makes them, special ones included; it reads `most`."""
 
     def __init__(self, start: Start) -> None:
         self._tokenizer = bases.tokenizer(bases.locate(start.base))
+        self.most = int(self._tokenizer.model_max_length)
 
     def __call__(self, texts: Sequence[str]) -> list[int]:
         counts: list[int] = []
@@ -184,4 +186,5 @@ def _briefs(found: Finding) -> Iterator[Expectation]:
             success=all(outcome.success for outcome in outcomes),
             unexpected=len({row for outcome in outcomes for row in outcome.rows}),
             severity=outcomes[0].severity,
+            example=found.examples.get(name, ""),
         )
