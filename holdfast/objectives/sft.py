@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pydantic import Field
+from functools import partial
 
 from holdfast import choices
+from holdfast.objectives import _qtarget
 
-if TYPE_CHECKING:
-    from torch import Tensor
+ROW = _qtarget.Row(
+    loss="-log p_y",
+    reliance="1",
+    residual="-",
+    source="textbook",
+)
 
 
 class Options(choices.Options):
-    """`label_smoothing` e puts e / (number of labels) of the target's mass on every label."""
-
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """None."""
 
 
-def loss(logits: Tensor, labels: Tensor, options: Options) -> Tensor:
-    """Return -sum_k q_k log softmax(logits)_k per row, q the (smoothed) one-hot label: [rows, labels] -> [rows]."""
-    from torch.nn.functional import cross_entropy
+def target(seen: _qtarget.Seen, options: Options) -> _qtarget.Target:
+    """All the mass on the label."""
+    return _qtarget.Target(reliance=1.0)
 
-    return cross_entropy(logits, labels, reduction="none", label_smoothing=options.label_smoothing)
+
+loss = partial(_qtarget.loss, target)
