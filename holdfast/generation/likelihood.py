@@ -1,0 +1,91 @@
+"""Log-probabilities of answers given prompts, in nats, without ever holding the whole vocabulary for all tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from holdfast import inference
+from holdfast.generation import encoding
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from holdfast.generation.encoding import Encoded
+    from holdfast.models import Model
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How scores are computed: rows per batch, tokens whose logits exist at once, and the precision of forwards."""
+
+    batch: int = 16
+    chunk: int = 512
+    precision: str = "auto"
+
+
+def of_tokens(model: Model, encoded: Sequence[Encoded], compute: Compute = Compute()) -> list[np.ndarray]:
+    """Return, for every sequence, the log-probability of each of its scored tokens, float64 [scored]."""
+    import torch
+
+    found: list[np.ndarray | None] = [None] * len(encoded)
+    with torch.inference_mode():
+        for rows, states, targets in scored_states(model, encoded, compute):
+            parts = of_states(model, states, targets, compute).split([encoded[row].scored for row in rows])
+            for row, part in zip(rows, parts, strict=True):
+                found[row] = part.numpy()
+    return [values for values in found if values is not None]
+
+
+def of_states(model: Model, states: Tensor, targets: Tensor, compute: Compute) -> Tensor:
+    """Return each target's log-probability under the state that predicts it, float64 [targets] on the processor."""
+    import torch
+
+    parts = zip(states.split(compute.chunk), targets.split(compute.chunk), strict=True)
+    found = [log_softmax(model, part, compute).gather(1, target[:, None])[:, 0] for part, target in parts]
+    return torch.cat(found).double().cpu()
+
+
+def sums(scores: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the log-probability of every sequence: the sum over its tokens, float64 [sequences]."""
+    totals: np.ndarray = np.array([values.sum() for values in scores])
+    return totals
+
+
+def means(scores: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mean log-probability per token of every sequence (each has at least one), float64 [sequences]."""
+    averages: np.ndarray = np.array([values.mean() for values in scores])
+    return averages
+
+
+def nll(scores: Sequence[np.ndarray]) -> float:
+    """Return the negative log-likelihood per token over all tokens of all sequences."""
+    return float(-np.concatenate(scores).mean())
+
+
+def scored_states(
+    model: Model, encoded: Sequence[Encoded], compute: Compute
+) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Yield (rows, states, targets) by batches of similar length: what predicts each scored token, and that token.
+
+    `states` [scored tokens of these rows, hidden] are the last hidden states one place before the `targets`.
+    """
+    network = model.network
+    with inference.evaluating(network):
+        for rows in inference.batches_by_length([len(one.input_ids) for one in encoded], compute.batch):
+            inputs = {name: t.to(network.device) for name, t in encoding.stack([encoded[i] for i in rows]).items()}
+            labels = inputs.pop("labels")[:, 1:]
+            with inference.autocast(compute.precision):
+                states = network.base_model(**inputs, use_cache=False).last_hidden_state[:, :-1]
+            scored = labels != encoding.IGNORED
+            yield rows, states[scored], labels[scored]
+
+
+def log_softmax(model: Model, states: Any, compute: Compute) -> Any:
+    """Return the log-probabilities of all tokens from hidden states, float32 [states, vocabulary]."""
+    with inference.autocast(compute.precision):
+        logits = model.network.get_output_embeddings()(states)
+    return logits.float().log_softmax(-1)
