@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Curve:
-    """`steps`: {step, epoch, loss, objective, an entry per anchor, learning_rate, grad_norm} per update.
+    """`steps`: {step, epoch, loss, objective, its figures, an entry per anchor, learning_rate, grad_norm} per update.
 
     `valid`: {step, epoch, loss, accuracy} per epoch. `best_step` is the update whose weights were used, where that is
     not the last.

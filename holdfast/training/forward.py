@@ -62,15 +62,15 @@ class Forward:
 
     def another(self, positions: Sequence[int]) -> Forward:
         """Return a forward pass of other rows of the pool at the same step."""
-        return Forward(
-            self.model,
-            self.pool,
-            self.load(positions),
-            positions,
-            step=self.step,
-            precision=self.precision,
-            load=self.load,
-        )
+        return self._of(self.load(positions), positions)
+
+    def again(self) -> Forward:
+        """Return another forward pass of the same rows, padded alike."""
+        return self._of(self.inputs, self.positions)
+
+    def _of(self, inputs: dict[str, Tensor], positions: Sequence[int]) -> Forward:
+        fixed: dict[str, Any] = {"step": self.step, "precision": self.precision, "load": self.load}
+        return Forward(self.model, self.pool, inputs, positions, **fixed)
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast import anatomy, choices, closures, digests, inference, rows, selection
 from holdfast.anchors import _origin
+from holdfast.anchors._divergence import StartLogits
 from holdfast.importance import read
-from holdfast.training import batches, depths, machine, pool, rates
+from holdfast.training import batches, depths, machine, objective, pool, rates
 from holdfast.training.curve import Curve
 from holdfast.training.stopping import Stopping
 
@@ -29,27 +30,29 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Given:
-    """What the earlier stages and the pipeline file hand to `tune`."""
+    """What the earlier stages and the pipeline file hand to `tune`; a trial comes before anything is selected."""
 
-    selected: Selected
+    selected: Selected | None
     assessed: Assessed
     validated: Validated
     start: Start
     recipe: Recipe
     remember: Sequence[Remember]
     home: Home
+    teacher: Start | None = None
 
     @property
     def key(self) -> str:
         """Digest of everything that decides the result: data, start, selection, recipe, code and packages."""
         data = {name: version.digest for name, version in self.validated.datasets.items() if not name.endswith(".test")}
         seen = {
-            "selected": self.selected.artifact.digest,
+            "selected": self.selected.artifact.digest if self.selected else None,
             "assessed": self.assessed.artifact.digest if "ewc" in self.recipe.anchors else None,
             "datasets": data,
             "labels": self.validated.labels,
             "start": [self.start.digest, {name: head.labels for name, head in self.start.heads.items()}],
             "recipe": self.recipe.model_dump(mode="json"),
+            "teacher": self.teacher.digest if self.teacher else None,
             "remember": [(task.name, task.head, task.train is not None) for task in self.remember],
             "code": closures.digest(["holdfast.training.tune", *self._choices()]),
             "packages": closures.package_versions(),
@@ -81,7 +84,7 @@ class Job:
     pool: pool.Pool
     batches: batches.EpochBatches
     schedule: rates.Schedule
-    objective: Callable[[Tensor, Tensor], Tensor]
+    objective: objective.Objective
     anchors: dict[str, _origin.Anchor]
     training: Training
     valid: list[rows.Row]
@@ -93,8 +96,9 @@ class Job:
 
     @property
     def anchored_to(self) -> str:
-        """SHA-256 of everything that the anchors hold on to."""
-        return _digest({f"{name}/{key}": t for name, anchor in self.anchors.items() for key, t in anchor.state.items()})
+        """SHA-256 of everything that the anchors and the objective hold on to."""
+        held = {name: anchor.state for name, anchor in self.anchors.items()} | {"": self.objective.state}
+        return _digest({f"{name}/{key}": tensor for name, state in held.items() for key, tensor in state.items()})
 
 
 def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Progress | None) -> Job:
@@ -104,6 +108,7 @@ def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Pr
     selection.attach(model, chosen)
     _settle_heads(model)
     moving = {name: p for name, p in model.network.named_parameters() if p.requires_grad}
+    origin = _origin_of(given, model, rows_of)
     draw = batches.draws(recipe.examples, [example.task for example in rows_of.examples], training.seed)
     return Job(
         model=model,
@@ -112,8 +117,8 @@ def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Pr
         pool=rows_of,
         batches=batches.EpochBatches(draw, rows_of.lengths, training.batch, training.seed),
         schedule=rates.Schedule(recipe.schedule, depths.of_parameters(model, list(moving))),
-        objective=_objective(recipe.objective),
-        anchors=_anchors(given, model, rows_of),
+        objective=objective.make(recipe.objective, moving, lambda: _teacher(given, origin)),
+        anchors=_anchors(recipe, origin),
         training=training,
         valid=rows.read(given.home, given.validated.datasets["learn.valid"]),
         root=root,
@@ -124,12 +129,6 @@ def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Pr
     )
 
 
-def _objective(chosen: choices.Choices) -> Callable[[Tensor, Tensor], Tensor]:
-    ((name, values),) = chosen.items()
-    module, options = choices.load("objectives", name), choices.options("objectives", name, values)
-    return lambda logits, labels: module.loss(logits, labels, options)
-
-
 def _settle_heads(model: Model) -> None:
     """Put every head on the network's device; only the one in place may move."""
     for head in model.heads.values():
@@ -138,9 +137,9 @@ def _settle_heads(model: Model) -> None:
             parameter.data = parameter.data.to(model.network.device)
 
 
-def _anchors(given: Given, model: Model, rows_of: pool.Pool) -> dict[str, _origin.Anchor]:
+def _origin_of(given: Given, model: Model, rows_of: pool.Pool) -> _origin.Origin:
     recipe = given.recipe
-    origin = _origin.Origin(
+    return _origin.Origin(
         model=model,
         pool=rows_of,
         remembered_heads=tuple(sorted({task.head or recipe.head for task in given.remember} & set(given.start.heads))),
@@ -148,6 +147,17 @@ def _anchors(given: Given, model: Model, rows_of: pool.Pool) -> dict[str, _origi
         importance=lambda: read.load(given.home, given.assessed).elementwise("general"),
         logits=lambda head, positions: _logits(model, rows_of, head, positions, recipe.training),
     )
+
+
+def _teacher(given: Given, origin: _origin.Origin) -> dict[str, StartLogits]:
+    """Return the logits of the teacher: the one that the file names, else the start model."""
+    logits, training = origin.logits, given.recipe.training
+    if given.teacher is not None:
+        logits = objective.of_another(given.teacher, given.home, origin.pool, training, origin.model)
+    return objective.teach(origin.pool, given.recipe, logits)
+
+
+def _anchors(recipe: Recipe, origin: _origin.Origin) -> dict[str, _origin.Anchor]:
     return {
         name: choices.load("anchors", name).hold(origin, choices.options("anchors", name, values))
         for name, values in recipe.anchors.items()

@@ -25,6 +25,9 @@ def capture(job: Job, optimizer: Any, scheduler: Any) -> tuple[dict[str, dict[st
     tensors = {"weights": dict(job.moving), "optimizer": _moments(job, optimizer), "random": randoms}
     if job.stopping.weights:
         tensors["best"] = job.stopping.weights
+    older = job.objective.older
+    if older and older.weights:
+        tensors["older"] = older.weights
     documents = {
         "random_states": states,
         "scheduler": {k: v for k, v in scheduler.state_dict().items() if k != "lr_lambdas"},
@@ -33,6 +36,7 @@ def capture(job: Job, optimizer: Any, scheduler: Any) -> tuple[dict[str, dict[st
         "curve": job.curve.document(),
         "stopping": job.stopping.document(),
         "anchors": job.anchored_to,
+        "refreshed": older.taken if older else None,
         "machine": job.machine,
     }
     return tensors, documents
@@ -58,15 +62,18 @@ def is_last(job: Job, checkpoint: Checkpoint) -> bool:
 
 
 def weights(job: Job, checkpoint: Checkpoint) -> None:
-    """Put back the moving weights, the curve, and early stopping's memory."""
+    """Put back the moving weights, those of the last refresh, the curve, and early stopping's memory."""
     _copy(checkpoint.tensors("weights"), job.moving)
     curve, stopping = checkpoint.document("curve"), checkpoint.document("stopping")
     for name, value in curve.items():
         setattr(job.curve, name, value)
     for name, value in stopping.items():
         setattr(job.stopping, name, value)
+    device = job.model.network.device
+    if job.objective.older and checkpoint.document("refreshed") is not None:
+        job.objective.older.taken = checkpoint.document("refreshed")
+        job.objective.older.weights = {name: t.to(device) for name, t in checkpoint.tensors("older").items()}
     if job.stopping.best_step is not None:
-        device = job.model.network.device
         job.stopping.weights = {name: t.to(device) for name, t in checkpoint.tensors("best").items()}
 
 

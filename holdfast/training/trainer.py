@@ -62,8 +62,9 @@ class TuningTrainer(Trainer):
         """Return the batch's mean loss plus the anchors' penalties, a scalar."""
         modes.train(self.job.model, self._still)
         batch = self._forward(inputs)
-        loss = self._objective(batch)
-        self._terms = {"objective": loss.item()}
+        losses, figures = self.job.objective(batch)
+        loss = losses.mean()
+        self._terms = {"objective": loss.item(), **{name: found.mean().item() for name, found in figures.items()}}
         for name, anchor in self.job.anchors.items():
             penalty = anchor(batch)
             self._terms[name] = penalty.item()
@@ -88,15 +89,6 @@ class TuningTrainer(Trainer):
         inputs: dict[str, Tensor] = self._prepare_inputs(batches.collate(self.job.model, self.job.pool, positions))
         inputs.pop("positions")
         return inputs
-
-    def _objective(self, batch: Forward) -> Tensor:
-        """Return the mean over rows of the objective, each row scored by its own head."""
-        losses = []
-        for head, numbers in batch.rows_by_head().items():
-            labels = [self.job.pool.examples[batch.positions[row]].label for row in numbers]
-            target = torch.tensor(labels, device=self.args.device)
-            losses.append(self.job.objective(batch.logits(head, numbers), target))
-        return torch.cat(losses).mean()
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         norm: Tensor = super()._clip_grad_norm(model)
@@ -147,7 +139,8 @@ class TuningTrainer(Trainer):
         waiting = self.job.schedule.frozen(epoch)
         for name, parameter in self.job.moving.items():
             parameter.requires_grad_(name not in waiting)
-        self._still = modes.frozen_modules(self.job.model)
+        network, sure = self.job.model.network, self.job.objective.older is not None
+        self._still = list(network.modules()) if sure else modes.frozen_modules(self.job.model)
 
     # What is recorded
 
