@@ -56,7 +56,7 @@ async def adapt(file: str, overrides: list[str], home: str) -> dict[str, Any]:
     )  # fmt: skip
     tuned = await stages.run(
         tune, Tuned, selected=selected, assessed=assessed, validated=validated, start=start, recipe=pipeline.recipe,
-        remember=remember,
+        remember=remember, teacher=prepared.teacher,
     )  # fmt: skip
     champion: Start | None = rival(pipeline.registered_name, tuned.adapter.digest, stages.home)
     evaluated = await stages.run(

@@ -26,7 +26,7 @@ def trace(
     return Lineage(
         start=of_start(prepared.start),
         data=_data(prepared, validated),
-        method=_method(pipeline, selected, tuned),
+        method=_method(pipeline, prepared.teacher, selected, tuned),
         code=of_code(pipeline.training.seed),
         evaluation=_evaluation(evaluated),
     )
@@ -59,12 +59,13 @@ def _data(prepared: Prepared, validated: Validated) -> dict[str, Any]:
     }
 
 
-def _method(pipeline: Pipeline, selected: Selected, tuned: Tuned) -> dict[str, Any]:
+def _method(pipeline: Pipeline, teacher: Start | None, selected: Selected, tuned: Tuned) -> dict[str, Any]:
     axes = {name: getattr(pipeline, name) for name in ("examples", "parameters", "objective", "anchors", "schedule")}
     settings = {"head": pipeline.learn.head, "training": pipeline.training.model_dump(mode="json")}
+    taught = {"teacher": of_start(teacher)} if teacher else {}
     made = {"selection": selected.artifact.digest, "adapter": tuned.adapter.digest}
     moved = {"moved": selected.moved, "total": selected.total}
-    return {"name": pipeline.method, "file": pipeline.digest, **axes, **settings, **moved, **made}
+    return {"name": pipeline.method, "file": pipeline.digest, **axes, **settings, **taught, **moved, **made}
 
 
 def _evaluation(evaluated: Evaluated) -> dict[str, Any]:

@@ -66,10 +66,14 @@ class Start(Record):
 
 
 class Prepared(Record):
-    """What the run works on. Keys of `datasets`: `learn.train|valid|test`, `remember.NAME.train|valid|test`."""
+    """What the run works on. Keys of `datasets`: `learn.train|valid|test`, `remember.NAME.train|valid|test`.
+
+    `teacher` is the model that the objective names, if it names one.
+    """
 
     start: Start
     datasets: dict[str, DatasetVersion]
+    teacher: Start | None = None
 
 
 class Expectation(Record):

@@ -16,4 +16,7 @@ def prepare(pipeline: Pipeline, home: Home) -> dict[str, Any]:
     from holdfast.versioning import prepare as versioning
 
     datasets = versioning.prepare(pipeline.learn, pipeline.remember, pipeline.training.seed, home)
-    return Prepared(start=start.resolve(pipeline.start, home), datasets=datasets).model_dump(mode="json")
+    found = Prepared(
+        start=start.resolve(pipeline.start, home), datasets=datasets, teacher=start.teacher(pipeline, home)
+    )
+    return found.model_dump(mode="json")

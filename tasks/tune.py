@@ -13,7 +13,8 @@ def _sees(parameters: dict[str, Any]) -> list[Any]:
     validated, recipe, remember = (parameters[name] for name in ("validated", "recipe", "remember"))
     data = [caching.datasets(validated.datasets, "train", "valid"), validated.labels]
     importance = parameters["assessed"].artifact if "ewc" in recipe.anchors else None
-    return [parameters["selected"].artifact, importance, data, parameters["start"], recipe, caching.promises(remember)]
+    models = [parameters["start"], parameters["teacher"]]
+    return [parameters["selected"].artifact, importance, data, models, recipe, caching.promises(remember)]
 
 
 def _choices(parameters: dict[str, Any]) -> list[str]:
@@ -35,6 +36,7 @@ def tune(
     recipe: Recipe,
     remember: tuple[Remember, ...],
     home: Home,
+    teacher: Start | None = None,
 ) -> dict[str, Any]:
     """Return `Tuned`: the adapter and its loss curve."""
     from holdfast.training import tune as training
@@ -42,5 +44,5 @@ def tune(
     def report(step: int, total: int, figures: dict[str, float]) -> None:
         progress.report("tune", step, total, figures)
 
-    tuned = training.tune(selected, assessed, validated, start, recipe, remember, home, report)
+    tuned = training.tune(selected, assessed, validated, start, recipe, remember, home, report, teacher)
     return tuned.model_dump(mode="json")

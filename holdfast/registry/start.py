@@ -5,7 +5,7 @@ from holdfast.errors import BadInput
 from holdfast.home import Home
 from holdfast.records import Start
 from holdfast.registry import versions
-from holdfast.spec import StartSpec
+from holdfast.spec import Pipeline, StartSpec
 
 
 def resolve(start: StartSpec, home: Home) -> Start:
@@ -22,3 +22,15 @@ def resolve(start: StartSpec, home: Home) -> Start:
         made_by = f"Run `holdfast run {start.made_by}` first, which makes it." if start.made_by else None
         remedy = " ".join(part for part in (error.remedy, made_by) if part) or None
         raise BadInput(error.what, key="start.model", expected=error.expected, remedy=remedy) from error
+
+
+def teacher(pipeline: Pipeline, home: Home) -> Start | None:
+    """Return the teacher that the objective names, found like a start model, or None; raises `BadInput` likewise."""
+    for name, options in pipeline.objective.items():
+        if options.get("teacher") is not None:
+            try:
+                return resolve(StartSpec(model=options["teacher"]), home)
+            except BadInput as error:
+                key = f"objective.{name}.teacher"
+                raise BadInput(error.what, key=key, expected=error.expected, remedy=error.remedy) from error
+    return None

@@ -33,6 +33,7 @@ def tune(
     remember: Sequence[Remember],
     home: Home,
     progress: Progress | None = None,
+    teacher: Start | None = None,
 ) -> Tuned:
     """Tune and return the adapter with its loss curve; `progress(step, of, {"loss": ...})` is called at every update.
 
@@ -41,7 +42,7 @@ def tune(
     checkpoint stays), `OutOfMemory`, `DiskFull`, `HoldfastError` when the checkpoint found was made with other settings
     of the machine, `BadInput` when the recipe does not fit the start model.
     """
-    given = job.Given(selected, assessed, validated, start, recipe, remember, home)
+    given = job.Given(selected, assessed, validated, start, recipe, remember, home, teacher)
     root = home.checkpoints / given.key
     chosen = selection.load(home.store.open(selected.artifact))
     with randomness.reproducible(recipe.training.seed), _memory(recipe):
