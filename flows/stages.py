@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from prefect import Task
 from prefect.states import State
 
-from holdfast import progress
+from holdfast import leftovers, progress
 from holdfast.home import Home
 from holdfast.records import Artifact, Record, StageTime
 
@@ -15,9 +15,10 @@ STAGES = ("prepare", "validate", "assess", "select", "tune", "evaluate", "regist
 
 
 class Stages:
-    """Runs stages in one home and keeps their times."""
+    """Runs stages in one home, cleared first of what killed processes left half-made, and keeps their times."""
 
     def __init__(self, home: Home) -> None:
+        leftovers.remove_halves(home)
         self.home = home
         self.times: list[StageTime] = []
 

@@ -33,6 +33,11 @@ class Home:
         return self.path / "cache"
 
     @property
+    def results(self) -> Path:
+        """Where Prefect keeps what the stages returned, one JSON file per cache key."""
+        return self.path / "results"
+
+    @property
     def reports(self) -> Path:
         """Human-readable reports, one folder per run."""
         return self.path / "reports"
@@ -113,7 +118,7 @@ def environment(home: Home) -> dict[str, str]:
     return {
         "PREFECT_HOME": str(prefect),
         "PREFECT_PROFILES_PATH": str(prefect / "profiles.toml"),
-        "PREFECT_LOCAL_STORAGE_PATH": str(home.path / "results"),
+        "PREFECT_LOCAL_STORAGE_PATH": str(home.results),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",

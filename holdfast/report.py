@@ -7,11 +7,10 @@ print("\\n".join(report.summary_lines(result)))    # in a log
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast import parts
 from holdfast.records import Assessed, Evaluated, Prepared, Result, Tuned, Validated
 from holdfast.reports import html, markdown, sections, words
 from holdfast.reports.document import Document
@@ -109,8 +108,6 @@ def _facts(result: Result) -> list[tuple[str, str]]:
 
 def _replace(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
-    Path(name).chmod(0o644)
-    Path(name).replace(path)
+    with parts.making(path.parent) as part:
+        (part / path.name).write_text(text, encoding="utf-8", newline="\n")
+        (part / path.name).replace(path)

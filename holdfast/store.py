@@ -8,12 +8,11 @@ renames.
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from holdfast import digests
+from holdfast import digests, parts
 from holdfast.errors import Corrupt
 from holdfast.records import Artifact
 
@@ -27,13 +26,8 @@ class Store:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give an empty folder on the store's own disk, removed on exit (whatever `put` took away stays)."""
-        place = self.root / "scratch"
-        place.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=place))
-        try:
+        with parts.making(self.root / "scratch") as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def put(self, folder: Path, kind: str) -> Artifact:
         """Move `folder` into the store and return its name; where the same content is there, whole, drop the copy."""

@@ -17,12 +17,16 @@ from holdfast.records import Result
 
 @task(name="publish", persist_result=False)
 def publish(home: Home, **parts: Any) -> dict[str, Any]:
-    """Write the report of a run, leave Prefect artifacts (scores, stage times, heat map, links), return the result."""
-    from holdfast import report, results
+    """Write the report of a run, leave Prefect artifacts (scores, stage times, heat map, links), return the result.
+
+    The run is over: checkpoints that nobody has gone on with for long are removed.
+    """
+    from holdfast import leftovers, report, results
 
     result = results.assemble(home=home, **parts)
     page = report.write(Path(result.report).parent, result, home=home, **parts)
     _show_in_prefect(result, page, home.store.path(parts["assessed"].artifact) / "heatmap.png")
+    leftovers.remove_old(home)
     return result.model_dump(mode="json")
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from holdfast import digests
+from holdfast import digests, parts
 from holdfast.errors import Corrupt
 from holdfast.records import Artifact
 
@@ -65,8 +63,6 @@ def _put(values: np.ndarray, key: str, home: Home) -> Artifact:
 
 def _keep(index: Path, artifact: Artifact) -> None:
     """Write the index entry whole or not at all."""
-    index.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=index.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(artifact.model_dump_json())
-    Path(name).replace(index)
+    with parts.making(index.parent) as part:
+        (part / index.name).write_text(artifact.model_dump_json(), encoding="utf-8")
+        (part / index.name).replace(index)

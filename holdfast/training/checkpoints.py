@@ -1,7 +1,7 @@
 """Checkpoints, whole or not at all: folders of safetensors and JSON with a digest per file.
 
 A checkpoint is written beside its place, flushed to disk, and renamed. A killed process leaves either the old ones or
-the new one, and half a folder under another name that is swept up by the next write.
+the new one, and half a folder under another name that the next run removes (`holdfast.leftovers`).
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast import digests, faults
+from holdfast import digests, faults, parts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_NAME, _PART, _MANIFEST = "checkpoint-", "part-", "manifest.json"
+_NAME, _MANIFEST = "checkpoint-", "manifest.json"
 KEPT = 2
 
 
@@ -48,20 +47,16 @@ def write(root: Path, step: int, tensors: dict[str, dict[str, Tensor]], document
     Every name in `tensors` becomes a safetensors file, every name in `documents` a JSON file. Raises `DiskFull` where
     there is no room for it; the older ones stay.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    for left in root.glob(f"{_PART}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    part = Path(tempfile.mkdtemp(prefix=_PART, dir=root))
-    try:
-        _fill(part, tensors, documents)
-    except Exception as error:
-        shutil.rmtree(part, ignore_errors=True)
-        if faults.full(error):
-            raise faults.disk_full(error, root, kept(root)) from error
-        raise
     place = root / f"{_NAME}{step}"
-    shutil.rmtree(place, ignore_errors=True)
-    part.rename(place)
+    with parts.making(root) as part:
+        try:
+            _fill(part, tensors, documents)
+        except Exception as error:
+            if faults.full(error):
+                raise faults.disk_full(error, root, kept(root)) from error
+            raise
+        shutil.rmtree(place, ignore_errors=True)
+        part.rename(place)
     _flush(root)
     for old in _steps(root)[:-KEPT]:
         shutil.rmtree(root / f"{_NAME}{old}", ignore_errors=True)

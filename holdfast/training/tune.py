@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from holdfast import adapters, faults, models, rows, selection
+from holdfast import adapters, faults, models, parts, rows, selection
 from holdfast.errors import OutOfMemory
 from holdfast.importance import probe
 from holdfast.records import Tuned
@@ -46,7 +46,7 @@ def tune(
     root = home.checkpoints / given.key
     chosen = selection.load(home.store.open(selected.artifact))
     with randomness.reproducible(recipe.training.seed), _memory(recipe):
-        work = job.make(given, _model(given), chosen, root, progress)
+        work = job.make(given, start_model(given), chosen, root, progress)
         steps = _train(work)
         return _finish(work, steps, chosen, given)
 
@@ -66,7 +66,7 @@ def _memory(recipe: Recipe) -> Iterator[None]:
         ) from error
 
 
-def _model(given: job.Given) -> Model:
+def start_model(given: job.Given) -> Model:
     """Return the start model with the head in place on the machine's device; a new head is first fitted by itself."""
     import torch
 
@@ -81,6 +81,12 @@ def _model(given: job.Given) -> Model:
 
 def _train(work: job.Job) -> int:
     """Run the trainer from the newest checkpoint, or from the start; return how many updates were made."""
+    work.root.mkdir(parents=True, exist_ok=True)
+    with parts.in_use(work.root):
+        return _continued(work)
+
+
+def _continued(work: job.Job) -> int:
     from holdfast.training import trainer
 
     found = checkpoints.newest(work.root)

@@ -12,7 +12,6 @@ import hashlib
 import logging
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from holdfast import home as homes
+from holdfast import parts
 from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
@@ -149,12 +149,12 @@ def _initialise(home: Home) -> None:
     from dvc.repo import Repo
 
     home.data.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.path, prefix="dvc-init-") as scratch:
-        with Repo.init(scratch, no_scm=True) as repo, repo.config.edit() as config:
+    with parts.making(home.path) as part:
+        with Repo.init(str(part), no_scm=True) as repo, repo.config.edit() as config:
             config["core"] |= {"analytics": False, "check_update": False}
             config["cache"]["type"] = ["reflink", "hardlink", "copy"]
         try:
-            (Path(scratch) / ".dvc").rename(place)
+            (part / ".dvc").rename(place)
         except OSError:
             if not place.is_dir():
                 raise
