@@ -86,10 +86,15 @@ class Assess(Section):
 
 
 class Training(Section):
-    """The settings of the trainer. `epochs` may be a fraction; `patience` in epochs turns early stopping on."""
+    """The settings of the trainer. `epochs` may be a fraction; `patience` in epochs turns early stopping on.
+
+    A batch goes through the network in `accumulate` parts, whose gradients add up to the whole batch's: less memory,
+    the same update.
+    """
 
     epochs: float = Field(4, gt=0)
     batch: int = Field(16, ge=1)
+    accumulate: int = Field(1, ge=1)
     learning_rate: float = Field(2e-4, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0)

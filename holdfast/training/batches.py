@@ -65,6 +65,14 @@ class EpochBatches:
         return iter(group(self.draw(self.epoch), self.lengths, self.batch, (self.seed, self.epoch)))
 
 
+def parts(inputs: dict[str, Any], count: int) -> list[tuple[dict[str, Any], float]]:
+    """Return a batch cut into at most `count` parts of nearly equal size, each with its share of the rows."""
+    rows = len(inputs["positions"])
+    bounds = [rows * number // count for number in range(count + 1)]
+    found = [slice(first, last) for first, last in zip(bounds, bounds[1:], strict=False) if last > first]
+    return [({name: value[s] for name, value in inputs.items()}, (s.stop - s.start) / rows) for s in found]
+
+
 def collate(model: Model, pool: Pool, positions: Sequence[int]) -> dict[str, Any]:
     """Return the rows at `positions` padded to the longest, int64 [rows, tokens] each, with `positions` beside them."""
     import torch

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast import anatomy, choices, closures, digests, inference, rows, selection
 from holdfast.anchors import _origin
 from holdfast.anchors._divergence import StartLogits
+from holdfast.errors import HoldfastError
 from holdfast.importance import read
 from holdfast.training import batches, depths, machine, objective, pool, rates
 from holdfast.training.curve import Curve
@@ -152,6 +153,9 @@ def _origin_of(given: Given, model: Model, rows_of: pool.Pool) -> _origin.Origin
 def _teacher(given: Given, origin: _origin.Origin) -> dict[str, StartLogits]:
     """Return the logits of the teacher: the one that the file names, else the start model."""
     logits, training = origin.logits, given.recipe.training
+    named = [options["teacher"] for options in given.recipe.objective.values() if options.get("teacher")]
+    if named and given.teacher is None:
+        raise HoldfastError(f"the teacher {named[0]} was not handed over")
     if given.teacher is not None:
         logits = objective.of_another(given.teacher, given.home, origin.pool, training, origin.model)
     return objective.teach(origin.pool, given.recipe, logits)

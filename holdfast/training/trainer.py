@@ -43,6 +43,7 @@ class TuningTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.add_callback(_Rhythm(self))
         self._terms: dict[str, float] = {}
+        self._share = 1.0
         self._still: list[nn.Module] = []
 
     # What a step learns from, and its loss
@@ -56,10 +57,22 @@ class TuningTrainer(Trainer):
             generator=torch.Generator().manual_seed(self.job.training.seed),
         )
 
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Add up the gradients of the batch's parts, each weighted by its share of the rows; return the batch's loss.
+
+        A part is no update: what counts updates (`state.global_step`) sees the whole batch as one.
+        """
+        total, terms = torch.zeros((), device=self.args.device), {}
+        for part, self._share in batches.parts(inputs, self.job.training.accumulate):
+            total += super().training_step(model, part, num_items_in_batch)
+            terms = {name: terms.get(name, 0.0) + self._share * value for name, value in self._terms.items()}
+        self._terms = terms
+        return total
+
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return the batch's mean loss plus the anchors' penalties, a scalar."""
+        """Return the part's mean loss plus the anchors' penalties, a scalar, times its share of the batch."""
         modes.train(self.job.model, self._still)
         batch = self._forward(inputs)
         losses, figures = self.job.objective(batch)
@@ -70,7 +83,7 @@ class TuningTrainer(Trainer):
             self._terms[name] = penalty.item()
             loss = loss + penalty
         self._check(loss.item(), "loss")
-        return loss
+        return self._share * loss
 
     def _forward(self, inputs: dict[str, Any]) -> Forward:
         positions = inputs.pop("positions").tolist()
