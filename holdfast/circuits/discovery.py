@@ -1,0 +1,111 @@
+"""Algorithm 1 of CD-T: from the answer downwards, round by round, with greedy pruning.
+
+A round scores every head outside the circuit that lies under one of the round's targets, adds the highest, prunes
+(while some head's removal raises the margin, the one that raises it most goes), and makes what it added the next
+targets. It ends when the circuit is about as good as the network, got no better, or nothing lies below. A round that
+made the circuit worse is taken back (inferred). A score is divided by the mean absolute score of its layer where
+`normalise` says so: the paper divides by the layer's average, its code by the sum, which can change the sign.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from holdfast.circuits.relevance import Relevance
+
+Head = tuple[int, int]
+Faithful = Callable[[list[Head]], float]
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: what it aimed at (empty: the answer), what it added and pruned, and the faithfulness after it."""
+
+    targets: list[Head]
+    added: list[Head]
+    pruned: list[Head]
+    faithfulness: float
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """A circuit, its heads in the order in which they were added, and the rounds that found it."""
+
+    heads: list[Head]
+    rounds: list[Round] = field(default_factory=list)
+
+
+def discover(relevance: Relevance, faithful: Faithful, top: float, most: int, close: float, normalise: bool) -> Found:
+    """Return the circuit. `faithful(heads)` is F of a circuit on the examples; `top` the share of heads per round."""
+    layers, heads = relevance.answer.shape
+    batch = max(1, math.ceil(top * layers * heads))
+    circuit: list[Head] = []
+    targets: list[Head] = []
+    rounds: list[Round] = []
+    best = 0.0
+    for number in range(most):
+        scores = relevance.answer if number == 0 else towards(relevance, targets)
+        added = highest(scores, circuit, batch, normalise)
+        if not added:
+            break
+        grown, pruned, reached = prune([*circuit, *added], faithful)
+        kept = reached > best
+        rounds.append(Round(targets, added, pruned, reached, kept))
+        if not kept:
+            break
+        circuit, best, targets = grown, reached, added
+        if abs(reached - 1) < close:
+            break
+    return Found(circuit, rounds)
+
+
+def towards(relevance: Relevance, targets: list[Head]) -> torch.Tensor:
+    """Return sum over targets t of R(s, t), [layers, heads]; NaN for heads that lie under none of them."""
+    total = sum(relevance.between[:, :, layer, head] for layer, head in targets)
+    assert not isinstance(total, int)
+    found = total.clone()
+    found[max(layer for layer, _ in targets) :] = float("nan")
+    return found
+
+
+def highest(scores: torch.Tensor, taken: list[Head], count: int, normalise: bool) -> list[Head]:
+    """Return up to `count` heads with the highest positive score, best first, those `taken` and NaN left out."""
+    if normalise:
+        scores = scores / scores.abs().mean(1, keepdim=True).clamp_min(_TINY)
+    width = scores.shape[1]
+    order = sorted(range(scores.numel()), key=lambda i: -_or_least(float(scores[i // width, i % width])))
+    free = [(i // width, i % width) for i in order if (i // width, i % width) not in taken]
+    return [head for head in free if float(scores[head]) > 0][:count]
+
+
+def _or_least(score: float) -> float:
+    return score if score == score else -math.inf
+
+
+def prune(heads: list[Head], faithful: Faithful) -> tuple[list[Head], list[Head], float]:
+    """Return the heads left, those dropped, and F: one at a time, the head whose removal raises F most is dropped."""
+    left, dropped, reached = list(heads), [], faithful(heads)
+    while len(left) > 1:
+        without = {head: faithful([other for other in left if other != head]) for head in left}
+        worst = max(left, key=lambda head: without[head])
+        if without[worst] <= reached:
+            break
+        left.remove(worst)
+        dropped.append(worst)
+        reached = without[worst]
+    return left, dropped, reached
+
+
+def ranking(found: Found, relevance: Relevance) -> list[Head]:
+    """Return every head: the circuit's as they were added, then the others by their relevance to the answer."""
+    layers, heads = relevance.answer.shape
+    rest = [(layer, head) for layer in range(layers) for head in range(heads) if (layer, head) not in found.heads]
+    return [*found.heads, *sorted(rest, key=lambda head: -float(relevance.answer[head]))]
