@@ -109,11 +109,15 @@ class Validated(Record):
 
 
 class Assessed(Record):
-    """Importance of every part; the artifact holds `importance.json`, `heatmap.png` and, on demand, safetensors."""
+    """Importance of every part; the artifact holds `importance.json`, `heatmap.png` and, on demand, safetensors.
+
+    `circuit` holds `circuit.json` and `circuit.png`, where a circuit was to be found.
+    """
 
     measure: str
     examples: int
     artifact: Artifact
+    circuit: Artifact | None = None
 
 
 class Selected(Record):
@@ -128,10 +132,14 @@ class Selected(Record):
 
 
 class Tuned(Record):
-    """A tuned version before anyone judged it. `adapter` is the adapter folder; `curve` holds the loss per step."""
+    """A tuned version before anyone judged it. `adapter` is the adapter folder; `curve` holds the loss per step.
+
+    `trajectory` is what the controller saw, chose and spent; None where there was no contract to keep.
+    """
 
     adapter: Artifact
     curve: Artifact
+    trajectory: Artifact | None = None
     steps: int
     final_loss: float
 

@@ -13,6 +13,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from holdfast import choices, compatibility, digests, methods
+from holdfast.circuits.settings import Circuit
 from holdfast.errors import BadInput
 
 
@@ -79,10 +80,14 @@ class Remember(ColumnSpec):
 
 
 class Assess(Section):
-    """How importance is measured, and on how many training examples of each kind."""
+    """How importance is measured, on how many training examples of each kind, and how a circuit is found.
+
+    `circuit` is filled in where `parameters` chooses it, and refused where it does not.
+    """
 
     measure: Literal["fisher", "empirical-fisher", "taylor", "activation"] = "fisher"
     examples: int = Field(128, ge=2)
+    circuit: Circuit | None = None
 
 
 class Training(Section):
@@ -105,6 +110,21 @@ class Training(Section):
     checkpoints_per_epoch: int = Field(1, ge=1)
 
 
+class Control(Section):
+    """What the controller may do on `valid` so that every contract is kept; without a remembered task it does nothing.
+
+    It looks at `looks` points along the way at least, tries `interpolations` (shares of the way from the start model)
+    and refines them, within `budget`: a share of the tuning's work. Where nothing keeps the contracts with a gain, it
+    tunes again with a stronger anchor, `attempts` tunings in all.
+    """
+
+    enabled: bool = True
+    looks: int = Field(4, ge=1)
+    interpolations: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.25, 0.5, 0.75)
+    budget: float = Field(0.3, gt=0, le=1)
+    attempts: int = Field(2, ge=1, le=5)
+
+
 class Gate(Section):
     """When a version is promoted: target gain above `target_gain`, not worse than the champion by `champion_margin`."""
 
@@ -119,7 +139,7 @@ class Register(Section):
 
 
 class Recipe(Section):
-    """How to tune: four of the file's sections that together make up what the tune stage reads."""
+    """How to tune: the file's sections that together make up what the tune stage reads."""
 
     examples: choices.Choices
     objective: choices.Choices
@@ -127,6 +147,7 @@ class Recipe(Section):
     schedule: choices.Choices
     training: Training
     head: str
+    control: Control = Control()
 
 
 class Pipeline(Section):
@@ -145,6 +166,7 @@ class Pipeline(Section):
     schedule: choices.Choices
     assess: Assess = Assess()
     training: Training = Training()
+    control: Control = Control()
     gate: Gate = Gate()
     register_: Register = Field(Register(), alias="register")
 
@@ -163,6 +185,7 @@ class Pipeline(Section):
             schedule=self.schedule,
             training=self.training,
             head=self.learn.head,
+            control=self.control,
         )
 
     @property
@@ -214,7 +237,7 @@ def parse(raw: dict[str, Any], path: Path) -> Pipeline:
         raise choices.from_validation(error, "", _known_keys(error), path) from error
     except BadInput as error:
         raise BadInput(error.what, file=path, key=error.key, expected=error.expected, remedy=error.remedy) from error
-    pipeline = _absolute(pipeline, path.resolve().parent)
+    pipeline = _with_circuit(_absolute(pipeline, path.resolve().parent))
     compatibility.check(pipeline, path)
     return pipeline
 
@@ -298,6 +321,13 @@ def _known_keys(error: ValidationError) -> list[str]:
         annotation = field.annotation if field else Remember
         section = annotation if hasattr(annotation, "model_fields") else Remember
     return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _with_circuit(pipeline: Pipeline) -> Pipeline:
+    """Return the pipeline with the settings of a circuit written out, where one is to be found."""
+    if "circuit" not in pipeline.parameters or pipeline.assess.circuit is not None:
+        return pipeline
+    return pipeline.model_copy(update={"assess": pipeline.assess.model_copy(update={"circuit": Circuit()})})
 
 
 def _absolute(pipeline: Pipeline, folder: Path) -> Pipeline:

@@ -130,7 +130,7 @@ class Watch:
     The start model's values are computed once and kept in the home. `limits` says for each dataset (`learn.valid`,
     `remember.NAME.valid`) how many rows are looked at where not all are: a fixed sample, drawn with the recipe's seed
     and stratified by label, the same at every look. A head that the start model lacks is compared with always guessing
-    by the frequencies of `learn.train`.
+    by the frequencies of `learn.train`. `keys` names the datasets, the target's first.
     """
 
     def __init__(
@@ -147,6 +147,7 @@ class Watch:
         self._start, self._home, self._counts = start, home, validated.datasets["learn.train"].labels
         wanted: list[tuple[str, str, str, float | None]] = [("target", "learn.valid", recipe.head, None)]
         wanted += [(t.name, f"remember.{t.name}.valid", t.head or recipe.head, t.margin) for t in remember]
+        self.keys = [key for _, key, _, _ in wanted]
         self._tasks = [
             _Task(name, head, margin, *_sample(home, validated.datasets[key], (limits or {}).get(key), recipe))
             for name, key, head, margin in wanted

@@ -54,7 +54,7 @@ class Given:
             "start": [self.start.digest, {name: head.labels for name, head in self.start.heads.items()}],
             "recipe": self.recipe.model_dump(mode="json"),
             "teacher": self.teacher.digest if self.teacher else None,
-            "remember": [(task.name, task.head, task.train is not None) for task in self.remember],
+            "remember": [(task.name, task.head, task.margin, task.train is not None) for task in self.remember],
             "code": closures.digest(["holdfast.training.tune", *self._choices()]),
             "packages": closures.package_versions(),
         }

@@ -1,4 +1,4 @@
-"""Stage 5, tune: train what the selection lets move, and write it as an adapter.
+"""Stage 5, tune: train what the selection lets move, keep the contract (`holdfast.control`), write it as an adapter.
 
 Interrupted anywhere, it continues from its last checkpoint to the same bytes.
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast import adapters, faults, models, parts, rows, selection
-from holdfast.errors import OutOfMemory
+from holdfast.control import attempts, search, trajectory
+from holdfast.control.watcher import Watcher, needed
+from holdfast.errors import Diverged, OutOfMemory
 from holdfast.importance import probe
 from holdfast.records import Tuned
 from holdfast.training import checkpoints, curve, job, randomness, restoring
@@ -18,7 +22,7 @@ from holdfast.training import checkpoints, curve, job, randomness, restoring
 if TYPE_CHECKING:
     from holdfast.home import Home
     from holdfast.models import Model
-    from holdfast.records import Assessed, Selected, Start, Validated
+    from holdfast.records import Artifact, Assessed, Selected, Start, Validated
     from holdfast.spec import Recipe, Remember
 
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -37,6 +41,8 @@ def tune(
 ) -> Tuned:
     """Tune and return the adapter with its loss curve; `progress(step, of, {"loss": ...})` is called at every update.
 
+    Where a remembered task makes a contract, what is returned is the controller's choice, with its trajectory.
+
     The same inputs give the same bytes on the same machine. Checkpoints lie in `home.checkpoints/<digest of the
     inputs>` and are removed at the end. Raises `Diverged` where the loss is no number any more (the last good
     checkpoint stays), `OutOfMemory`, `DiskFull`, `HoldfastError` when the checkpoint found was made with other settings
@@ -45,10 +51,70 @@ def tune(
     given = job.Given(selected, assessed, validated, start, recipe, remember, home, teacher)
     root = home.checkpoints / given.key
     chosen = selection.load(home.store.open(selected.artifact))
-    with randomness.reproducible(recipe.training.seed), _memory(recipe):
+    with _memory(recipe):
+        tunings = _attempts(given, chosen, root, progress)
+        used, found = _settle(tunings, home)
+        tuned = _finish(used, chosen, given, found)
+    for tuning in tunings:
+        checkpoints.discard(tuning.work.root)
+    return tuned
+
+
+@dataclass(frozen=True)
+class _Tuning:
+    """A job that was tuned with so many updates, and its controller, if there is a contract."""
+
+    work: job.Job
+    steps: int
+    watcher: Watcher | None
+
+
+def _attempts(given: job.Given, chosen: selection.Selection, root: Path, progress: Progress | None) -> list[_Tuning]:
+    """Tune; where contracts broke and the controller found nothing that keeps them with a gain, tune again, anchored.
+
+    An attempt after the first that diverges is the last, and is left out.
+    """
+    made: list[_Tuning] = []
+    for attempt in range(1, (given.recipe.control.attempts if needed(given) else 1) + 1):
+        place = root if attempt == 1 else root.with_name(f"{root.name}-{attempt}")
+        try:
+            made.append(_once(attempts.anchored(given, attempt), attempt, chosen, place, progress))
+        except Diverged:
+            if attempt == 1:
+                raise
+            checkpoints.discard(place)
+            break
+        watcher = made[-1].watcher
+        if watcher is None or not watcher.in_vain:
+            break
+    return made
+
+
+def _once(
+    given: job.Given, attempt: int, chosen: selection.Selection, root: Path, progress: Progress | None
+) -> _Tuning:
+    with randomness.reproducible(given.recipe.training.seed):
         work = job.make(given, start_model(given), chosen, root, progress)
-        steps = _train(work)
-        return _finish(work, steps, chosen, given)
+        watcher = Watcher(given, work, attempt) if needed(given) else None
+        steps = _train(work, watcher)
+        work.stopping.put_back(work.moving)
+        work.curve.best_step = work.stopping.best_step
+        if watcher is not None:
+            watcher.end(steps, work.stopping.best_step or steps)
+        return _Tuning(work, steps, watcher)
+
+
+def _settle(tunings: list[_Tuning], home: Home) -> tuple[_Tuning, Artifact | None]:
+    """Give a model the weights of the best candidate of all; return its tuning and the trajectory."""
+    watchers = [tuning.watcher for tuning in tunings if tuning.watcher is not None]
+    seen = [one for watcher in watchers for one in watcher.seen]
+    if not seen:
+        return tunings[0], trajectory.put(watchers, None, home) if watchers else None
+    best = search.best(seen)
+    used = tunings[best.candidate.attempt - 1]
+    watchers[best.candidate.attempt - 1].apply(best.candidate)
+    used.work.curve.best_step = best.candidate.step
+    return used, trajectory.put(watchers, best, home)
 
 
 @contextmanager
@@ -79,18 +145,20 @@ def start_model(given: job.Given) -> Model:
     return model
 
 
-def _train(work: job.Job) -> int:
+def _train(work: job.Job, watcher: Watcher | None) -> int:
     """Run the trainer from the newest checkpoint, or from the start; return how many updates were made."""
     work.root.mkdir(parents=True, exist_ok=True)
     with parts.in_use(work.root):
-        return _continued(work)
+        return _continued(work, watcher)
 
 
-def _continued(work: job.Job) -> int:
+def _continued(work: job.Job, watcher: Watcher | None) -> int:
     from holdfast.training import trainer
 
     found = checkpoints.newest(work.root)
     running = trainer.TuningTrainer(work)
+    if watcher is not None:
+        running.add_callback(watcher.callback())
     if found is None:
         running.train()
         return int(running.state.global_step)
@@ -102,11 +170,9 @@ def _continued(work: job.Job) -> int:
     return int(running.state.global_step)
 
 
-def _finish(work: job.Job, steps: int, chosen: selection.Selection, given: job.Given) -> Tuned:
-    """Write the adapter and the curve; only then remove the checkpoints."""
-    work.stopping.put_back(work.moving)
-    work.curve.best_step = work.stopping.best_step
-    model = work.model
+def _finish(used: _Tuning, chosen: selection.Selection, given: job.Given, found: Artifact | None) -> Tuned:
+    """Write the adapter and the curve."""
+    model, work = used.work.model, used.work
     model.network.to("cpu").eval()
     for head in model.heads.values():
         for parameter in head.parameters.values():
@@ -115,11 +181,10 @@ def _finish(work: job.Job, steps: int, chosen: selection.Selection, given: job.G
         folder = scratch / "adapter"
         adapters.write(model, chosen, given.start, given.home, folder)
         adapter = given.home.store.put(folder, "adapter")
-    tuned = Tuned(
+    return Tuned(
         adapter=adapter,
         curve=curve.put(work.curve, given.home),
-        steps=steps,
+        trajectory=found,
+        steps=used.steps,
         final_loss=work.curve.final_loss(len(work.batches)),
     )
-    checkpoints.discard(work.root)
-    return tuned

@@ -80,11 +80,15 @@ def put_importance(home: Home, values: dict[str, torch.Tensor]) -> Assessed:
 
 
 def recipe(tmp: Path, remember: tuple[spec.Remember, ...] = (), **raw: Any) -> spec.Recipe:
-    """The recipe of a pipeline file with these keys; three epochs of six batches unless `training` says otherwise."""
+    """The recipe of a pipeline file with these keys; three epochs of six batches unless `training` says otherwise.
+
+    The controller is off unless `control` turns it on.
+    """
     training = {"epochs": 3, "batch": 7, "learning_rate": 1e-3, "max_length": 16, "seed": 3, "precision": "fp32"}
     tasks = [{**task.model_dump(), "name": task.name} for task in remember]
     values = {"name": "t", "start": {"model": "x"}, "learn": {"train": "a.csv", "head": "mood"}, "remember": tasks}
     training |= raw.pop("training", {})
+    raw.setdefault("control", {"enabled": False})
     return spec.parse({**values, **raw, "training": training}, tmp / "p.yaml").recipe
 
 
@@ -107,6 +111,7 @@ def maker(home: Home, tiny_start: Start, toy_rows: list[dict[str, str]], tmp_pat
             "learn.valid": rows.version(home, toy_rows[::6]),
         }
         for task in remember:
+            datasets[f"remember.{task.name}.valid"] = rows.version(home, toy_rows[1::3])
             if task.train:
                 old = [{**row, "id": f"{task.name}{row['id']}"} for row in toy_rows[1::2]]
                 datasets[f"remember.{task.name}.train"] = rows.version(home, old)

@@ -1,0 +1,92 @@
+"""The picture of a search: what the target gained against what was retained, for every candidate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_KEPT, _LOST, _PATH, _CHOSEN, _GREY = "#2a7f3f", "#b3261e", "#1f5fa8", "#e0a100", "#6f6f6f"
+_ATTEMPTS = ("o", "s", "D", "^", "v")
+
+Json = dict[str, Any]
+
+
+def draw(trajectory: Json, path: Path) -> None:
+    """Write the picture of a trajectory (see `holdfast.control.trajectory`) as PNG; equal ones give equal bytes.
+
+    Across is the change in accuracy of the remembered task that comes nearest to its margin or is furthest beyond it,
+    up the target's gain, both on `valid`. The contract is kept in the green band: right of half the margin.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    candidates = trajectory["candidates"]
+    task, allowed = _tightest(candidates)
+    for attempt in sorted({c["attempt"] for c in candidates}):
+        _attempt(axes, attempt, [c for c in candidates if c["attempt"] == attempt], task)
+    axes.plot(0, 0, "X", color="black", markersize=10, zorder=6, label="start model (never a candidate)")
+    _choice(axes, next(c for c in candidates if c["chosen"]), task)
+    _contract(axes, allowed)
+    axes.set_xlabel(f"{task}: change in accuracy, points", parse_math=False)
+    axes.set_ylabel("target: gain in accuracy, points")
+    axes.set_title("What was learned against what was kept, on valid", fontsize=11, loc="left")
+    axes.grid(alpha=0.2)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="best", fontsize=8, framealpha=0.9)
+    figure.savefig(path, dpi=130, metadata={"Software": None})
+
+
+def _tightest(candidates: list[Json]) -> tuple[str, float]:
+    """Return the remembered task whose drop is the most of its margin anywhere, and half that margin in points."""
+    tasks = [task for candidate in candidates for task in candidate["remembered"]]
+    worst = max(tasks, key=lambda task: task["drop"] / task["margin"])
+    return worst["name"], 50 * worst["margin"]
+
+
+def _place(candidate: Json, task: str) -> tuple[float, float]:
+    drop = next(one["drop"] for one in candidate["remembered"] if one["name"] == task)
+    return -100 * drop, 100 * candidate["target"]["gain"]
+
+
+def _attempt(axes: Axes, number: int, candidates: list[Json], task: str) -> None:
+    """Draw one tuning: its way through the looks, a line from every point that was drawn back, every candidate."""
+    marker, suffix = _ATTEMPTS[(number - 1) % len(_ATTEMPTS)], f" (attempt {number})" if number > 1 else ""
+    points = sorted((c for c in candidates if c["share"] == 1 and not c["back"]), key=lambda c: c["step"])
+    way = [(0.0, 0.0), *(_place(point, task) for point in points)]
+    axes.plot(*zip(*way, strict=True), color=_PATH, linewidth=1.6, alpha=0.7, label=f"tuning{suffix}")
+    for point in points:
+        back = sorted((c for c in candidates if c["step"] == point["step"]), key=lambda c: -c["share"])
+        if len(back) > 1:
+            line = [*(_place(c, task) for c in back), (0.0, 0.0)]
+            axes.plot(*zip(*line, strict=True), color=_GREY, linewidth=1.2, linestyle="--", label=f"drawn back{suffix}")
+    for candidate in candidates:
+        x, y = _place(candidate, task)
+        size = 8 if candidate["share"] == 1 else 6
+        colour = _KEPT if candidate["kept"] else _LOST
+        axes.plot(x, y, marker, color=colour, markeredgecolor="white", markersize=size, zorder=4)
+        words = str(candidate["step"]) if candidate["share"] == 1 else f"{100 * candidate['share']:.3g}%"
+        axes.annotate(words, (x, y), (6, -9), textcoords="offset points", fontsize=7, color=colour)
+
+
+def _choice(axes: Axes, chosen: Json, task: str) -> None:
+    x, y = _place(chosen, task)
+    axes.plot(
+        x, y, "*", color=_CHOSEN, markeredgecolor="black", markersize=17, zorder=7, label=f"chosen: {chosen['name']}"
+    )
+
+
+def _contract(axes: Axes, allowed: float) -> None:
+    """Draw the margin, half of it, and the band in which the contract is kept."""
+    axes.margins(x=0.08, y=0.08)
+    low, high = axes.get_xlim()
+    low, high = min(low, -2.6 * allowed), max(high, allowed)
+    axes.axvspan(-allowed, high, color=_KEPT, alpha=0.07, zorder=0)
+    axes.axvline(-allowed, color=_KEPT, linewidth=1.2, linestyle="--", label=f"allowed on valid: {-allowed:.2g} points")
+    axes.axvline(-2 * allowed, color="black", linewidth=1.5, label=f"the contract's margin: {-2 * allowed:.2g} points")
+    axes.set_xlim(low, high)

@@ -1,0 +1,100 @@
+"""What the controller may spend, in work and not in seconds, so that every run of the same tuning does the same.
+
+A token through the model costs 1; a trained token costs 1 and what its backward pass costs: 1 for the gradients of the
+activations above the lowest moving layer, in proportion, and 1 for those of the weights, in proportion to what moves
+(3 where everything does). Tokens are counted as they are computed, padding included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdfast import inference
+from holdfast.training import depths
+
+if TYPE_CHECKING:
+    from holdfast.spec import Control
+    from holdfast.training.job import Job
+
+LEAST_ROWS = 40
+_BATCH = 64  # that of `inference.logits`
+_LEAST_LOOKS = 3  # at the start model, at the end, and at one candidate
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every update of a tuning costs, in order, what one look costs, and after which updates there is a look.
+
+    There are no looks (`steps` is empty) where not even three can be paid.
+    """
+
+    work: tuple[int, ...]
+    look: int
+    steps: tuple[int, ...]
+    budget: float
+
+    def allowed(self, updates: int) -> int:
+        """Return what may be spent on looks beside so many updates."""
+        return int(self.budget * sum(self.work[:updates]))
+
+
+def make(work: Sequence[int], lengths: Sequence[Sequence[int]], settings: Control) -> Plan:
+    """Return the plan for updates that cost `work`, given the lengths of each task's rows in tokens.
+
+    Where not all can be paid, about as many looks are left for the search as there are along the way.
+    """
+    look = sum(padded(task) for task in lengths)
+    affordable = int(settings.budget * sum(work)) // look
+    along = settings.looks if affordable >= wanted(settings) else max(1, (affordable - 1) // 2)
+    steps = _spread(len(work), min(along, settings.looks)) if affordable >= _LEAST_LOOKS else ()
+    return Plan(tuple(work), look, steps, settings.budget)
+
+
+def wanted(settings: Control) -> int:
+    """Return how many looks a plan has: at the start model, along the way, and at every interpolation of one point."""
+    return 1 + settings.looks + len(settings.interpolations)
+
+
+def rows(work: Sequence[int], lengths: Sequence[Sequence[int]], settings: Control) -> list[int]:
+    """Return how many rows of each task to look at: all, or the share that pays for the wanted looks.
+
+    It is never under `LEAST_ROWS`: a handful of rows decides nothing.
+    """
+    look = wanted(settings) * sum(padded(task) for task in lengths)
+    share = min(1.0, settings.budget * sum(work) / look)
+    return [max(int(share * len(task)), min(len(task), LEAST_ROWS)) for task in lengths]
+
+
+def padded(lengths: Sequence[int]) -> int:
+    """Return the tokens that inference computes for texts of these lengths, padding included."""
+    batches = inference.batches_by_length(lengths, _BATCH)
+    return sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+
+
+def training_work(job: Job) -> list[int]:
+    """Return what every update of a job costs, in order, rounded up."""
+    updates = math.ceil(job.training.epochs * len(job.batches))
+    per_token, found, first = cost_of_a_trained_token(job), [], job.batches.epoch
+    for epoch in range(math.ceil(job.training.epochs)):
+        job.batches.epoch = epoch
+        found += [len(batch) * max(job.pool.lengths[i] for i in batch) for batch in job.batches]
+    job.batches.epoch = first
+    return [math.ceil(per_token * tokens) for tokens in found[:updates]]
+
+
+def cost_of_a_trained_token(job: Job) -> float:
+    """Return what training costs per token, between 1 and 3 forward passes over it."""
+    encoder = job.model.encoder_parameters()
+    inside = [name for name in job.moving if name in encoder]
+    depth = depths.of_parameters(job.model, list(encoder))
+    deepest = max((depth[name] for name in inside), default=0)
+    moved = sum(encoder[name].numel() for name in inside) / sum(p.numel() for p in encoder.values())
+    return float(1 + deepest / max(1, *depth.values()) + moved)
+
+
+def _spread(updates: int, looks: int) -> tuple[int, ...]:
+    """Return the updates after which to look: evenly spread, the last among them."""
+    return tuple(sorted({max(1, round(updates * i / looks)) for i in range(1, looks + 1)}))
