@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from holdfast import choices
@@ -69,7 +70,7 @@ def parts(inputs: dict[str, Any], count: int) -> list[tuple[dict[str, Any], floa
     """Return a batch cut into at most `count` parts of nearly equal size, each with its share of the rows."""
     rows = len(inputs["positions"])
     bounds = [rows * number // count for number in range(count + 1)]
-    found = [slice(first, last) for first, last in zip(bounds, bounds[1:], strict=False) if last > first]
+    found = [slice(first, last) for first, last in pairwise(bounds) if last > first]
     return [({name: value[s] for name, value in inputs.items()}, (s.stop - s.start) / rows) for s in found]
 
 

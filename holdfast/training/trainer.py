@@ -62,10 +62,12 @@ class TuningTrainer(Trainer):
 
         A part is no update: what counts updates (`state.global_step`) sees the whole batch as one.
         """
-        total, terms = torch.zeros((), device=self.args.device), {}
-        for part, self._share in batches.parts(inputs, self.job.training.accumulate):
+        terms: dict[str, float] = {}
+        total = torch.zeros((), device=self.args.device)
+        for part, share in batches.parts(inputs, self.job.training.accumulate):
+            self._share = share
             total += super().training_step(model, part, num_items_in_batch)
-            terms = {name: terms.get(name, 0.0) + self._share * value for name, value in self._terms.items()}
+            terms = {name: terms.get(name, 0.0) + share * value for name, value in self._terms.items()}
         self._terms = terms
         return total
 
