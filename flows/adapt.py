@@ -51,8 +51,8 @@ async def adapt(file: str, overrides: list[str], home: str) -> dict[str, Any]:
         training=training, elementwise=pipeline.needs_elementwise_importance(),
     )  # fmt: skip
     selected = await stages.run(
-        select, Selected, assessed=assessed, start=start, parameters=pipeline.parameters, head=learn.head,
-        labels=validated.labels, seed=training.seed,
+        select, Selected, assessed=assessed, validated=validated, start=start, parameters=pipeline.parameters,
+        recipe=pipeline.recipe, remember=remember, teacher=prepared.teacher,
     )  # fmt: skip
     tuned = await stages.run(
         tune, Tuned, selected=selected, assessed=assessed, validated=validated, start=start, recipe=pipeline.recipe,

@@ -82,6 +82,12 @@ def _unfreezing_needs_layers(pipeline: Pipeline) -> str | None:
     return None
 
 
+def _trials_are_shorter_than_unfreezing(pipeline: Pipeline) -> str | None:
+    if "auto" in pipeline.parameters and "unfreezing" in pipeline.schedule:
+        return "`unfreezing` keeps low layers still for longer than the trials of `auto` last: they could not show"
+    return None
+
+
 def _distinct_remembered_names(pipeline: Pipeline) -> str | None:
     names = [task.name for task in pipeline.remember]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -96,6 +102,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
         "parameters",
         _alone("lora", "trains new low-rank weights beside the frozen ones: it cannot be mixed with other choices"),
     ),
+    ("parameters", _alone("auto", "tries selections of its own and takes one: no other choice can be added to it")),
     ("examples", _something_to_learn_from),
     ("examples", _replay_has_a_source),
     ("anchors", _ewc_has_a_source),
@@ -104,6 +111,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("anchors", _lora_is_not_anchored_by_weights),
     ("schedule", _one_time_shape),
     ("schedule", _unfreezing_needs_layers),
+    ("schedule", _trials_are_shorter_than_unfreezing),
     ("remember", _distinct_remembered_names),
 )
 

@@ -199,13 +199,20 @@ def select(
     anything was ranked). Raises `BadInput` when nothing is selected, or everything where a part was meant.
     """
     model = models.load_with_head(start, home, head, labels, seed)
-    selection = replace(_united(model, read.load(home, assessed), parameters), seed=seed)
+    return keep(replace(_united(model, read.load(home, assessed), parameters), seed=seed), model, parameters, home)
+
+
+def keep(
+    selection: Selection, model: Model, parameters: Choices, home: Home, beside: dict[str, bytes] | None = None
+) -> Selected:
+    """Put a selection and its plan into the store, with the files `beside` them ({name: bytes}); return its record."""
     plan = _plan(selection, model, parameters)
     with home.store.scratch() as scratch:
         folder = scratch / "selection"
         folder.mkdir()
         save(selection, folder)
-        _write(folder / "plan.json", json.dumps(plan, indent=1, sort_keys=True).encode())
+        for name, data in {"plan.json": json.dumps(plan, indent=1, sort_keys=True).encode(), **(beside or {})}.items():
+            _write(folder / name, data)
         artifact = home.store.put(folder, "selection")
     summary = {key: plan[key] for key in ("moved", "total", "share", "head")}
     return Selected(**summary, names=selection.parts[:_NAMES], artifact=artifact)

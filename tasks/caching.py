@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from holdfast import choices, closures, digests
 from holdfast.records import DatasetVersion, Record, Start
+from holdfast.spec import Recipe
 
 Parameters = dict[str, Any]
 Sees = Callable[[Parameters], Any]
@@ -73,3 +74,13 @@ def promises(remember: Iterable[Any]) -> list[list[Any]]:
 def modules(axis: choices.Axis, chosen: choices.Choices) -> list[str]:
     """Return the modules of the chosen names on an axis."""
     return [choices.module_name(axis, name) for name in chosen]
+
+
+def method(recipe: Recipe) -> list[str]:
+    """Return the modules of every choice that tuning by `recipe` uses."""
+    return [
+        *modules("examples", recipe.examples),
+        *modules("objectives", recipe.objective),
+        *modules("anchors", recipe.anchors),
+        *modules("schedules", recipe.schedule),
+    ]

@@ -4,24 +4,48 @@ from typing import Any
 
 from holdfast.choices import Choices
 from holdfast.home import Home
-from holdfast.records import Assessed, Start
+from holdfast.records import Assessed, Start, Validated
+from holdfast.spec import Recipe, Remember
 from tasks import caching
 
 
 def _sees(parameters: dict[str, Any]) -> list[Any]:
-    rest = [parameters[name] for name in ("parameters", "head", "labels", "seed")]
-    return [parameters["assessed"].artifact, parameters["start"], *rest]
+    recipe, validated = parameters["recipe"], parameters["validated"]
+    plain = [parameters["assessed"].artifact, parameters["start"], parameters["parameters"]]
+    plain += [recipe.head, validated.labels, recipe.training.seed]
+    if "auto" not in parameters["parameters"]:
+        return plain
+    data = caching.datasets(validated.datasets, "train", "valid")
+    tuning = [recipe.model_dump(mode="json", exclude={"control"}), parameters["teacher"]]
+    return [*plain, data, tuning, caching.promises(parameters["remember"])]
 
 
 def _choices(parameters: dict[str, Any]) -> list[str]:
-    return caching.modules("parameters", parameters["parameters"])
+    chosen = caching.modules("parameters", parameters["parameters"])
+    if "auto" not in parameters["parameters"]:
+        return chosen
+    return [*chosen, "holdfast.auto.choose", *caching.method(parameters["recipe"])]
 
 
 @caching.stage("holdfast.selection", _sees, _choices)
 def select(
-    assessed: Assessed, start: Start, parameters: Choices, head: str, labels: tuple[str, ...], seed: int, home: Home
+    assessed: Assessed,
+    validated: Validated,
+    start: Start,
+    parameters: Choices,
+    recipe: Recipe,
+    remember: tuple[Remember, ...],
+    home: Home,
+    teacher: Start | None = None,
 ) -> dict[str, Any]:
     """Return `Selected`: the plan of what moves, how many weights, what share, first names."""
-    from holdfast import selection
+    if "auto" in parameters:
+        from holdfast.auto import choose
 
-    return selection.select(assessed, start, parameters, head, labels, seed, home).model_dump(mode="json")
+        chosen = choose.choose(assessed, validated, start, parameters, recipe, remember, home, teacher)
+    else:
+        from holdfast import selection
+
+        head, labels, seed = recipe.head, validated.labels, recipe.training.seed
+        chosen = selection.select(assessed, start, parameters, head, labels, seed, home)
+    return chosen.model_dump(mode="json")

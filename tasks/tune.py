@@ -18,13 +18,7 @@ def _sees(parameters: dict[str, Any]) -> list[Any]:
 
 
 def _choices(parameters: dict[str, Any]) -> list[str]:
-    recipe: Recipe = parameters["recipe"]
-    return [
-        *caching.modules("examples", recipe.examples),
-        *caching.modules("objectives", recipe.objective),
-        *caching.modules("anchors", recipe.anchors),
-        *caching.modules("schedules", recipe.schedule),
-    ]
+    return caching.method(parameters["recipe"])
 
 
 @caching.stage("holdfast.training.tune", _sees, _choices)

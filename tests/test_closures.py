@@ -46,7 +46,14 @@ def test_an_edit_changes_the_digest_of_exactly_the_stages_that_use_it(library: P
 
 def test_no_stage_depends_on_the_registry() -> None:
     """Register and gate are never cached; the others must not rerun because the registry was edited."""
-    stages = ("validation.validate", "importance.assess", "selection", "training.tune", "forgetting.evaluate")
+    stages = (
+        "validation.validate",
+        "importance.assess",
+        "selection",
+        "auto.choose",
+        "training.tune",
+        "forgetting.evaluate",
+    )
     for stage in stages:
         names = closures.closure([f"holdfast.{stage}"])
         assert f"holdfast.{stage}" in names

@@ -255,6 +255,8 @@ RULES = [
     ({"parameters": {"full": False}}, "parameters", "`parameters` chooses nothing"),
     ({"parameters": ["full", "layernorm"]}, "parameters", "`full` moves everything"),
     ({"parameters": ["lora", "layernorm"]}, "parameters", "`lora` trains new low-rank weights"),
+    ({"parameters": ["auto", {"layers": [0]}]}, "parameters", "`auto` tries selections of its own"),
+    ({"parameters": "auto", "schedule": "unfreezing"}, "schedule", "longer than the trials of `auto` last"),
     ({"examples": []}, "examples", "`examples` chooses nothing"),
     ({"examples": "replay", "remember": [ENGLISH]}, "examples", "`replay` has nothing to replay"),
     ({"anchors": ["ewc"], "remember": [ENGLISH]}, "anchors", "`ewc` needs the Fisher information of old data"),
