@@ -88,6 +88,12 @@ def _trials_are_shorter_than_unfreezing(pipeline: Pipeline) -> str | None:
     return None
 
 
+def _circuit_settings_are_read(pipeline: Pipeline) -> str | None:
+    if pipeline.assess.circuit is not None and "circuit" not in pipeline.parameters:
+        return "`assess.circuit` says how a circuit is found, and `parameters` does not choose `circuit`"
+    return None
+
+
 def _distinct_remembered_names(pipeline: Pipeline) -> str | None:
     names = [task.name for task in pipeline.remember]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -112,6 +118,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("schedule", _one_time_shape),
     ("schedule", _unfreezing_needs_layers),
     ("schedule", _trials_are_shorter_than_unfreezing),
+    ("assess", _circuit_settings_are_read),
     ("remember", _distinct_remembered_names),
 )
 

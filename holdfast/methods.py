@@ -18,6 +18,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "layernorm": {"parameters": "layernorm"},
     "lora": {"parameters": "lora"},
     "fish": {"parameters": "mask"},
+    "ct-sft": {"parameters": "circuit"},
     "replay": {"examples": "replay"},
     "ewc": {"anchors": ["ewc"]},
     "lwf": {"anchors": ["lwf"]},

@@ -269,6 +269,7 @@ RULES = [
     ({"anchors": ["l2sp"], "parameters": "lora"}, "anchors", "`l2sp` anchors the start model's own weights"),
     ({"schedule": ["plain", "slanted"]}, "schedule", "both say how the learning rate changes over time"),
     ({"schedule": ["unfreezing"], "parameters": "layernorm"}, "schedule", "`unfreezing` goes layer by layer"),
+    ({"assess": {"circuit": {"top": 0.1}}}, "assess", "`parameters` does not choose `circuit`"),
     ({"remember": [ENGLISH, ENGLISH]}, "remember", "two remembered tasks are named `english`"),
 ]
 

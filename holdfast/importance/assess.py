@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast import digests, models, progress
 from holdfast import rows as datasets
+from holdfast.circuits import stage
 from holdfast.errors import BadInput
 from holdfast.importance import activation, fisher, heatmap, levels, probe, sampling, taylor
 from holdfast.records import Assessed
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from holdfast.home import Home
     from holdfast.importance.levels import Weights
     from holdfast.models import Model
-    from holdfast.records import DatasetVersion, Start, Validated
+    from holdfast.records import Artifact, DatasetVersion, Start, Validated
     from holdfast.spec import Assess, Learn, Remember, Training
 
 MEASURES = {
@@ -41,8 +42,9 @@ def assess(
 
     The task's are measured on a label-balanced sample of the training rows, through the head in place; a new head is
     first fitted as a probe. The general ones are the mean over the remembered tasks that have training rows, each
-    through its own head. `elementwise` keeps one number per weight beside the means.
-    Raises `BadInput` when a label has too few rows, or a remembered task's head is not the start model's.
+    through its own head. `elementwise` keeps one number per weight beside the means. With `settings.circuit` the
+    circuit of a task is found too. Raises `BadInput` when a label has too few rows, or a remembered task's head is not
+    the start model's.
     """
     model = models.load_with_head(start, home, learn.head, validated.labels, training.seed)
     train = datasets.read(home, validated.datasets["learn.train"])
@@ -56,7 +58,8 @@ def assess(
         progress.report("assess", done, 1 + len(sources))
         general.append(_remembered(model, source, validated, learn, settings, training, home))
     progress.report("assess", 1 + len(sources), 1 + len(sources))
-    return _keep(model, settings.measure, examples, task, _mean(general), elementwise, home)
+    circuit = _circuit(model, validated, settings, learn, remember, training, home)
+    return _keep(model, settings.measure, examples, task, _mean(general), elementwise, circuit, home)
 
 
 def _measure(
@@ -91,6 +94,24 @@ def _remembered(
     return _measure(model, datasets.read(home, version), settings, training, source.train or version.ref)[0]
 
 
+def _circuit(
+    model: Model,
+    validated: Validated,
+    settings: Assess,
+    learn: Learn,
+    remember: Sequence[Remember],
+    training: Training,
+    home: Home,
+) -> Artifact | None:
+    if settings.circuit is None:
+        return None
+
+    def report(share: float) -> None:
+        progress.report("circuit", round(100 * share), 100)
+
+    return stage.keep(model, validated, settings.circuit, learn, remember, training, home, report)
+
+
 def _mean(several: list[Weights]) -> Weights | None:
     if not several:
         return None
@@ -98,10 +119,19 @@ def _mean(several: list[Weights]) -> Weights | None:
 
 
 def _keep(
-    model: Model, measure: str, examples: int, task: Weights, general: Weights | None, elementwise: bool, home: Home
+    model: Model,
+    measure: str,
+    examples: int,
+    task: Weights,
+    general: Weights | None,
+    elementwise: bool,
+    circuit: Artifact | None,
+    home: Home,
 ) -> Assessed:
     gathered = levels.gather(model, task), levels.gather(model, general) if general else None
     importance = {"measure": measure, "examples": examples, "task": gathered[0], "general": gathered[1]}
+    if circuit is not None:
+        importance["circuit"] = circuit.digest  # so that whoever depends on the importances depends on the circuit
     shown = heatmap.table(model, *gathered)
     with home.store.scratch() as scratch:
         folder = scratch / "importance"
@@ -111,7 +141,7 @@ def _keep(
         if elementwise:
             _write_weights(folder, task, general)
         artifact = home.store.put(folder, "importance")
-    return Assessed(measure=measure, examples=examples, artifact=artifact)
+    return Assessed(measure=measure, examples=examples, artifact=artifact, circuit=circuit)
 
 
 def _write_weights(folder: Path, task: Weights, general: Weights | None) -> None:

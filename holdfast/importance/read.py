@@ -24,7 +24,8 @@ class Importance:
     """How much each part of the encoder matters, as the mean over its weights.
 
     `task` and `general` are `{"tensor": {full name: x}, "head": {"LAYER.HEAD": x}, "layer": {part: x}}`, where a part
-    is a layer's number, `embeddings`, `pooler` or `rest`; `general` is None where nothing is remembered.
+    is a layer's number, `embeddings`, `pooler` or `rest`; `general` is None where nothing is remembered. `circuit` is
+    what `circuits.find` found, where it was asked for.
     """
 
     measure: str
@@ -32,6 +33,7 @@ class Importance:
     task: Levels
     general: Levels | None
     folder: Path | None = None
+    circuit: dict[str, Any] | None = None
 
     def elementwise(self, kind: Kind) -> dict[str, torch.Tensor]:
         """Return one float32 number per encoder weight, by full parameter names.
@@ -51,4 +53,7 @@ def load(home: Home, assessed: Assessed) -> Importance:
     """Return the importances of an assessment after verifying their digest; raise `Corrupt` when bytes changed."""
     folder = home.store.open(assessed.artifact)
     found: dict[str, Any] = json.loads((folder / "importance.json").read_text(encoding="utf-8"))
-    return Importance(found["measure"], found["examples"], found["task"], found["general"], folder)
+    circuit = None
+    if assessed.circuit is not None:
+        circuit = json.loads((home.store.open(assessed.circuit) / "circuit.json").read_text(encoding="utf-8"))
+    return Importance(found["measure"], found["examples"], found["task"], found["general"], folder, circuit)

@@ -95,7 +95,22 @@ def selection(result: Result, assessed: Assessed, home: Home) -> Section:
     """Return what moved and the heat map of what mattered."""
     measured = Text(f"Importance: {assessed.measure}, on {assessed.examples} examples of each kind.")
     picture = _picture(home, assessed.artifact, "heatmap.png", "How much each part matters")
+    if assessed.circuit is not None:
+        picture += _circuit(assessed.circuit, home)
     return Section("What moved", [Text(f"Moved: {words.moved(result)}."), measured, *picture])
+
+
+def _circuit(artifact: Artifact, home: Home) -> list[Block]:
+    """Return what the circuit carries of its task, and its picture."""
+    found = json.loads((home.store.open(artifact) / "circuit.json").read_text(encoding="utf-8"))
+    heads, every = found["heads"], found["layers"] * found["heads_per_layer"]
+    said = Text(
+        f"The circuit of `{found['task']}`: {len(heads)} of {every} heads ({', '.join(heads)}), found on "
+        f"{found['examples']} examples. On {found['held_out']} others it keeps "
+        f"{words.percent(found['faithfulness'])} of the margin that all heads give, more than "
+        f"{words.percent(found['beaten'])} of {len(found['random'])} random circuits of its size."
+    )
+    return [said, *_picture(home, artifact, "circuit.png", "The circuit, and how much of its task circuits carry")]
 
 
 def tuning(tuned: Tuned, home: Home) -> Section:
