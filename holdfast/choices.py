@@ -2,8 +2,9 @@
 
 A choice `NAME` of an axis is the module `holdfast/AXIS/NAME.py` (dashes become underscores); a file whose name starts
 with an underscore is shared code. Each choice module has a pydantic class `Options` and may have `SHORTHAND`, the
-option that a bare value sets (`heads: 8`). What else it must define is said in its axis package's docstring. Choice
-modules import torch only inside functions or under TYPE_CHECKING, so that reading a pipeline file stays cheap.
+option that a bare value sets (`heads: 8`), and `EXAMPLE`, options that do where the defaults alone do not. What else
+it must define is said in its axis package's docstring. Choice modules import torch only inside functions or under
+TYPE_CHECKING, so that reading a pipeline file stays cheap.
 """
 
 import difflib

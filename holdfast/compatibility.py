@@ -94,6 +94,14 @@ def _circuit_settings_are_read(pipeline: Pipeline) -> str | None:
     return None
 
 
+def _teacher_has_labels(pipeline: Pipeline) -> str | None:
+    for name, options in pipeline.objective.items():
+        teacher = options.get("teacher")
+        if pipeline.task == "classification" and teacher is not None and not teacher.startswith("models:/"):
+            return f"`{name}` needs a teacher with a head for the labels: a registered version, not the base `{teacher}`"
+    return None
+
+
 def _distinct_remembered_names(pipeline: Pipeline) -> str | None:
     names = [task.name for task in pipeline.remember]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -102,6 +110,7 @@ def _distinct_remembered_names(pipeline: Pipeline) -> str | None:
 
 RULES: tuple[tuple[str, Rule], ...] = (
     ("objective", _one_objective),
+    ("objective", _teacher_has_labels),
     ("parameters", _something_moves),
     ("parameters", _alone("full", "moves everything: no other choice can be added to it")),
     (

@@ -23,6 +23,25 @@ PRESETS: dict[str, dict[str, Any]] = {
     "ewc": {"anchors": ["ewc"]},
     "lwf": {"anchors": ["lwf"]},
     "l2sp": {"anchors": ["l2sp"]},
+    "psft": {"objective": "psft"},
+    "target-sft": {"objective": "target"},
+    **{
+        name: {"objective": name}
+        for name in (
+            "dft",
+            "p-loss",
+            "beyond-log",
+            "profit",
+            "eaft",
+            "cft",
+            "iw-sft",
+            "focal",
+            "label-smoothing",
+            "sft-kl",
+            "asft",
+            "gem",
+        )
+    },
     "ulmfit": {"schedule": ["discriminative", "slanted", "unfreezing"]},
 }
 
@@ -38,5 +57,9 @@ def expand(raw: dict[str, Any]) -> dict[str, Any]:
             expected=f"one of {', '.join(known)}",
             remedy=nearest(str(name), known),
         )
-    preset = PRESETS[name] if name else {}
-    return {**_DEFAULTS, **preset, **raw}
+    return {**preset(name), **raw}
+
+
+def preset(name: str | None) -> dict[str, Any]:
+    """Return what a named method, or none, says on every axis."""
+    return {**_DEFAULTS, **(PRESETS[name] if name else {})}

@@ -209,7 +209,7 @@ class Pipeline(Section):
         return "mask" in self.parameters or "ewc" in self.anchors
 
 
-_AXIS_OF_KEY: dict[str, choices.Axis] = {
+AXIS_OF_KEY: dict[str, choices.Axis] = {
     "examples": "examples",
     "parameters": "parameters",
     "objective": "objectives",
@@ -230,7 +230,7 @@ def parse(raw: dict[str, Any], path: Path) -> Pipeline:
     """Return the typed pipeline of a mapping read from `path`: paths absolute, empty sections at their defaults."""
     try:
         values = methods.expand({key: value for key, value in raw.items() if value is not None})
-        for key, axis in _AXIS_OF_KEY.items():
+        for key, axis in AXIS_OF_KEY.items():
             values[key] = choices.parse(axis, values.get(key), key)
         pipeline = Pipeline.model_validate(values)
     except ValidationError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from flows.cli import check, common, data, export, init, predict, promote, reset, run, show, versions
+from flows.cli import check, common, data, export, init, methods, predict, promote, reset, run, show, versions
 
 app = typer.Typer(
     name="holdfast",
@@ -24,6 +24,7 @@ app.command()(check.check)
 app.command()(run.run)
 app.command()(versions.versions)
 app.command()(show.show)
+app.command()(methods.methods)
 app.command()(predict.predict)
 app.command()(export.export)
 app.command()(promote.promote)

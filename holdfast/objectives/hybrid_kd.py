@@ -9,6 +9,7 @@ from pydantic import Field
 from holdfast import choices
 from holdfast.objectives import _qtarget
 
+EXAMPLE = {"teacher": "models:/NAME@champion"}
 SHORTHAND = "teacher"
 NEEDS = ("teacher",)
 ROW = _qtarget.Row(
@@ -24,7 +25,7 @@ ROW = _qtarget.Row(
 class Options(choices.Options):
     """`teacher` is a registered version, `share` is s, the teacher's."""
 
-    teacher: str = Field(examples=["models:/NAME@champion"])
+    teacher: str
     share: float = Field(0.5, gt=0, lt=1)
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from pydantic import Field
-
 from holdfast import choices
 from holdfast.objectives import _qtarget
 
+EXAMPLE = {"teacher": "models:/NAME@champion"}
 SHORTHAND = "teacher"
 NEEDS = ("teacher",)
 ROW = _qtarget.Row(
@@ -23,7 +22,7 @@ ROW = _qtarget.Row(
 class Options(choices.Options):
     """`teacher` is a registered version."""
 
-    teacher: str = Field(examples=["models:/NAME@champion"])
+    teacher: str
 
 
 def target(seen: _qtarget.Seen, options: Options) -> _qtarget.Target:

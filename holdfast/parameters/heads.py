@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.importance.read import Importance
     from holdfast.models import Model
 
+EXAMPLE = {"count": 1}
 SHORTHAND = "names"
 _KEY = "parameters.heads"
 
