@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from holdfast.errors import BadInput
 
-Axis = Literal["examples", "parameters", "objectives", "anchors", "schedules"]
+Axis = Literal["examples", "parameters", "objectives", "anchors", "schedules", "judges"]  # judges: found likewise
 AXES: tuple[Axis, ...] = ("examples", "parameters", "objectives", "anchors", "schedules")
 Choices = dict[str, dict[str, Any]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast import adapters, bases, digests, models
+from holdfast import adapters, bases, digests, inference, models
 from holdfast.errors import BadInput, Corrupt
 
 if TYPE_CHECKING:
@@ -68,6 +68,11 @@ def identity(start: Start, model: Model) -> dict[str, Any]:
 def window(model: Model) -> int | None:
     """Return how many tokens the network can attend to, or None where its configuration does not say."""
     return getattr(model.network.config, "max_position_embeddings", None)
+
+
+def computes_bf16(precision: str) -> bool:
+    """Say whether `precision` comes to bf16 on this machine."""
+    return precision == "bf16" or (precision == "auto" and inference.has_bf16())
 
 
 def _check_logits(folder: Path, loaded: Any) -> None:

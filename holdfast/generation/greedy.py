@@ -63,16 +63,21 @@ def kept(start: Start, model: Model, prompts: Sequence[str], settings: Settings,
         **decoders.identity(start, model),
         "prompts": digests.of_json(encoded),
         "stops": encoder.stops,
-        "settings": how | {"bf16": computes_bf16(settings.precision)},
+        "settings": how | {"bf16": decoders.computes_bf16(settings.precision)},
         "code": closures.digest([__name__]),
         "packages": closures.package_versions(),
     }
     return _texts(model, encoder, cached.array(key, lambda: _tokens(model, encoded, encoder.stops, settings), home))
 
 
-def computes_bf16(precision: str) -> bool:
-    """Say whether `precision` comes to bf16 on this machine."""
-    return precision == "bf16" or (precision == "auto" and inference.has_bf16())
+def fits(model: Model, prompt: str, settings: Settings) -> bool:
+    """Say whether a prompt leaves room for `max_new_tokens` in the model's window and is within `max_length`."""
+    encoder = encoding.Encoder(model.tokenizer, settings.max_length, settings.cut_prompt)
+    try:
+        _prompts(model, encoder, [prompt], settings)
+    except BadInput:
+        return False
+    return True
 
 
 def _prompts(model: Model, encoder: encoding.Encoder, prompts: Sequence[str], settings: Settings) -> list[list[int]]:

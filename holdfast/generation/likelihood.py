@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from holdfast import inference
-from holdfast.generation import encoding
+from holdfast import closures, digests, inference
+from holdfast.forgetting import cached
+from holdfast.generation import decoders, encoding
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from holdfast.generation.encoding import Encoded
+    from holdfast.home import Home
     from holdfast.models import Model
+    from holdfast.records import Start
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,25 @@ def of_tokens(model: Model, encoded: Sequence[Encoded], compute: Compute = Compu
             for row, part in zip(rows, parts, strict=True):
                 found[row] = part.numpy()
     return [values for values in found if values is not None]
+
+
+def kept(start: Start, model: Model, encoded: Sequence[Encoded], compute: Compute, home: Home) -> np.ndarray:
+    """Return each sequence's log-probability and number of scored tokens, float64 [sequences, 2], kept in the home."""
+    key = {
+        "what": "log-probabilities",
+        **decoders.identity(start, model),
+        "encoded": digests.of_json([[one.input_ids, one.labels] for one in encoded]),
+        "compute": [compute.batch, compute.chunk, decoders.computes_bf16(compute.precision)],
+        "code": closures.digest([__name__]),
+        "packages": closures.package_versions(),
+    }
+
+    def make() -> np.ndarray:
+        scores = of_tokens(model, encoded, compute)
+        both: np.ndarray = np.stack([sums(scores), np.array([len(values) for values in scores], float)], 1)
+        return both
+
+    return cached.array(key, make, home)
 
 
 def of_states(model: Model, states: Tensor, targets: Tensor, compute: Compute) -> Tensor:

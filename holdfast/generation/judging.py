@@ -1,0 +1,77 @@
+"""One judge, chosen by name with its options or given as `module:function`, ready to be asked."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from holdfast import choices, closures, digests
+from holdfast.errors import BadInput
+from holdfast.judges._case import Ask, Case
+from holdfast.rows import Row
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A judge by its name, with all its options (none for a `module:function`)."""
+
+    name: str
+    options: dict[str, Any]
+
+    def verdicts(self, cases: Sequence[Case], ask: Ask) -> list[bool]:
+        """Return whether each case's answer is accepted; raises `BadInput` where a plug-in does not say bool."""
+        if ":" in self.name:
+            return [_said(self.name, _function(self.name)(c.prompt, c.answer, c.row)) for c in cases]
+        module = choices.load("judges", self.name)
+        found: list[bool] = module.judge(cases, module.Options(**self.options), ask)
+        return found
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """Raise `BadInput` naming the first row that this judge cannot judge by."""
+        module = None if ":" in self.name else choices.load("judges", self.name)
+        if module is not None and hasattr(module, "check"):
+            module.check(rows, module.Options(**self.options))
+
+    def key(self) -> dict[str, Any]:
+        """Return what the verdicts depend on beside cases and model: name, options, and the code, as digests."""
+        if ":" in self.name:
+            source = Path(importlib.import_module(self.name.partition(":")[0]).__file__ or "")
+            return {"judge": self.name, "code": digests.of_file(source)}
+        code = closures.digest([choices.module_name("judges", self.name), __name__])
+        prompt = self.options.get("prompt")
+        own = digests.of_file(Path(prompt)) if prompt else None
+        return {"judge": self.name, "options": self.options, "prompt": own, "code": code}
+
+
+def parse(raw: Any, key: str = "judge") -> Judge:
+    """Return the judge that `raw` names: a name, {name: options}, or `module:function`.
+
+    Raises `BadInput` for more or fewer than one, an unknown name or option, and a function that cannot be found.
+    """
+    if isinstance(raw, str) and ":" in raw:
+        _function(raw, key)
+        return Judge(raw, {})
+    chosen = choices.parse("judges", raw, key)
+    if len(chosen) != 1:
+        raise BadInput(f"{len(chosen)} judges are chosen", key=key, expected="exactly one")
+    return Judge(*next(iter(chosen.items())))
+
+
+def _function(name: str, key: str = "judge") -> Any:
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(f"`{name}` cannot be imported ({error})", key=key, expected="module:function") from error
+    if not callable(found):
+        raise BadInput(f"`{name}` is not a function", key=key)
+    return found
+
+
+def _said(name: str, verdict: Any) -> bool:
+    if not isinstance(verdict, bool):
+        raise BadInput(f"the judge `{name}` said {verdict!r:.40}", expected="True or False")
+    return verdict

@@ -1,0 +1,141 @@
+"""Judges on samples labelled by hand; a false accept would put a wrong target into training."""
+
+import sys
+
+import pytest
+
+from holdfast import choices
+from holdfast.errors import BadInput
+from holdfast.generation import judging, prompts
+from holdfast.judges._case import Case
+
+NUMBER = [  # (answer, gold, right)
+    ("18", "18", True), ("The answer is 18.", "18", True), ("The answer is 18", "#### 18", True),
+    ("16 - 3 - 4 = 9, and 9 * 2 = 18", "The answer is 18.", True), ("$18", "18 dollars", True), ("18.00", "18", True),
+    ("18.0001", "18", False), ("1,000", "1000", True), ("1000", "1,000.00", True), ("10,00", "1000", False),
+    ("-18", "18", False), ("18", "-18", False), ("−18", "-18", True), ("minus 18", "-18", False),
+    ("19", "18", False), ("180", "18", False), ("8", "18", False), ("1 8", "18", False), ("18th", "18", False),
+    ("eighteen", "18", False), ("", "18", False), ("I do not know", "18", False), ("x18", "18", False),
+    ("The answer is 18. That took 3 steps.", "18", True), ("The answer is 17. No, 18.", "18", False),
+    ("The answer is 17. Sorry, the answer is 18.", "18", True), ("The answer is not 18", "17", False),
+    ("12 + 7 = 19", "19", True), ("12 + 7 = 19 + 0", "19", False), ("7 + 12 = 20", "19", False),
+    ("12 plus 7 equals 19.", "The answer is 19", True), ("2 + 7 = 9, 1 + 0 = 1, so 19", "19", True),
+    ("19, because 12 + 7", "19", False), ("19 = 12 + 7", "19", False), ("12 + 7", "19", False),
+    ("50%", "50", True), ("0.5", "50%", False), ("1/2", "0.5", True), ("3/4", "4/3", False), ("1/0", "0", False),
+    ("1e2", "100", True), (r"\boxed{42}", "42", True), (r"\boxed{41} or 42", "42", False), ("**42**", "42", True),
+    ("#### 7\nNote: 3 apples are left", "7", True), ("7 apples", "7", True), ("7 of 9", "7", False),
+    ("Answer: 7", "7", True), ("answer=7", "7", True), ("at 10:30", "10", False), ("v1.7", "7", False),
+]  # fmt: skip
+
+
+def accept(prompt: str, answer: str, row: dict) -> bool:
+    return answer == prompt + row["mark"]
+
+
+def unsure(prompt: str, answer: str, row: dict) -> object:
+    return 1
+
+
+def nobody(asked):
+    raise AssertionError("this judge asks nobody")
+
+
+def verdict(raw, answer: str, gold: str, ask=nobody, **row) -> bool:
+    return judging.parse(raw).verdicts([Case(answer, {"prompt": "p", "answer": gold, **row})], ask)[0]
+
+
+@pytest.mark.parametrize(("answer", "gold", "right"), NUMBER)
+def test_number(answer, gold, right):
+    assert verdict("number", answer, gold) is right
+
+
+def test_number_with_a_tolerance():
+    assert verdict({"number": 0.01}, "3.33", "10/3") and not verdict("number", "3.33", "10/3")
+
+
+def test_number_refuses_gold_without_a_number():
+    with pytest.raises(BadInput, match="row 2, key `answer`: the gold answer has no final number"):
+        judging.parse("number").check([{"prompt": "a", "answer": "3"}, {"prompt": "b", "answer": "three"}])
+
+
+def test_exact():
+    assert verdict("exact", "The Cat!", "cat") and not verdict("exact", "cats", "cat")
+    assert verdict({"exact": {"strict": True}}, " cat\n", "cat")
+    assert not verdict({"exact": {"strict": True}}, "Cat", "cat")
+
+
+def test_programs_are_judged_by_the_row_s_tests():
+    rows = {"tests": ["assert f(1) == 2", "assert f(2) == 3"]}
+    assert verdict("tests", "```python\ndef f(x): return x + 1\n```", "", **rows)
+    assert not verdict("tests", "def f(x): return 2 * x", "", **rows)
+    assert not verdict("tests", "import os; os._exit(0)", "", **rows)
+    assert not verdict({"tests": {"seconds": 1}}, "while True: pass", "", **rows)
+
+
+def test_tests_that_the_gold_answer_fails_are_refused():
+    good = {"prompt": "", "answer": "x = 1", "tests": ["assert x == 1"]}
+    judging.parse("tests").check([good])
+    with pytest.raises(BadInput, match="row 2, key `tests`: the gold answer does not pass"):
+        judging.parse("tests").check([good, {**good, "tests": "assert x == 2"}])
+    with pytest.raises(BadInput, match="row 1, key `tests`: the row has no tests"):
+        judging.parse("tests").check([{**good, "tests": []}])
+
+
+@pytest.mark.parametrize(
+    ("said", "right"),
+    [
+        ("yes", True), ("Yes.", True), (" **Yes**, it is", True), ("Correct", True), ("no", False), ("No, yes", False),
+        ("incorrect", False), ("not correct", False), ("", False), ("yesterday", False), ("It is, yes", False),
+        ("42", False), ("1. yes", True),
+    ],
+)  # fmt: skip
+def test_the_model_s_verdict_is_its_first_word(said, right):
+    assert verdict("model", "a", "b", lambda asked: [said]) is right
+
+
+def test_the_model_sees_question_prediction_and_gold(tmp_path):
+    asked = []
+    verdict("model", "my {gold}", "the gold", lambda given: asked.extend(given) or ["no"])
+    assert "p" in asked[0] and "my {gold}" in asked[0] and "the gold" in asked[0] and "{prompt}" not in asked[0]
+    own = tmp_path / "own.txt"
+    own.write_text("{gold}|{answer}|{prompt}\n")
+    verdict({"model": str(own)}, "x", "y", lambda given: asked.extend(given) or ["no"])
+    assert asked[1] == "y|x|p"
+    key = judging.parse({"model": str(own)}).key()
+    own.write_text("{gold}|{answer}|{prompt}?\n")
+    assert judging.parse({"model": str(own)}).key() != key
+    own.write_text("{gold} {prompt}")
+    with pytest.raises(BadInput, match="no place for the answer"):
+        verdict({"model": str(own)}, "x", "y", nobody)
+    with pytest.raises(BadInput, match="cannot be read"):
+        prompts.read("judge", tmp_path / "absent.txt")
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    monkeypatch.setitem(sys.modules, "plugin_judge", sys.modules[__name__])
+    return "plugin_judge:"
+
+
+def test_a_judge_of_the_user_s_own(plugin):
+    assert verdict(plugin + "accept", "p!", "", mark="!") and not verdict(plugin + "accept", "p?", "", mark="!")
+    with pytest.raises(BadInput, match=r"said 1; expected True or False"):
+        verdict(plugin + "unsure", "a", "b")
+    judging.parse(plugin + "accept").check([{}])
+    assert set(judging.parse(plugin + "accept").key()) == {"judge", "code"}
+
+
+def test_what_is_no_judge_is_refused(plugin):
+    for raw, why in [
+        ("numbr", "Did you mean `number`"), (["number", "exact"], "2 judges are chosen"),
+        (plugin + "no", "cannot be imp"), ("absent:f", "cannot be imported"),
+        (plugin + "NUMBER", "is not a function"), (None, "0 judges"),
+        ({"exact": {"strikt": True}}, "Did you mean `strict`"),
+    ]:  # fmt: skip
+        with pytest.raises(BadInput, match=why):
+            judging.parse(raw)
+
+
+def test_every_judge_is_found():
+    assert choices.names("judges") == ["exact", "model", "number", "tests"]
+    assert all(judging.parse(name).key()["judge"] == name for name in choices.names("judges"))
