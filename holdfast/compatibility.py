@@ -98,7 +98,7 @@ def _teacher_has_labels(pipeline: Pipeline) -> str | None:
     for name, options in pipeline.objective.items():
         teacher = options.get("teacher")
         if pipeline.task == "classification" and teacher is not None and not teacher.startswith("models:/"):
-            return f"`{name}` needs a teacher with a head for the labels: a registered version, not the base `{teacher}`"
+            return f"`{name}` needs a teacher that knows the labels: a registered version, not the base `{teacher}`"
     return None
 
 
