@@ -1,0 +1,89 @@
+"""`holdfast methods` says what the validators say."""
+
+import json
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from holdfast import choices, compatibility, methods, spec, support
+from holdfast.errors import BadInput
+from holdfast.support import Choice
+
+LEARN = {"name": "t", "start": {"model": "x"}, "learn": {"train": "a.csv"}}
+
+
+def test_every_choice_by_itself_is_accepted() -> None:
+    assert {str(choice): reason for choice in support.every() if (reason := support.refusal(choice))} == {}
+
+
+def test_every_pair_is_asked_for() -> None:
+    every = [Choice(axis, name) for axis in choices.AXES for name in choices.names(axis)]
+    found = support.pairs()
+    assert list(found) == list(combinations(every, 2))
+    lora, ewc, psft = Choice("parameters", "lora"), Choice("anchors", "ewc"), Choice("objectives", "psft")
+    assert found[lora, ewc].startswith("`ewc` anchors the start model's own weights")
+    assert found[lora, psft] is None and found[psft, ewc] is None
+
+
+def test_a_new_rule_is_seen_without_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rule(pipeline: spec.Pipeline) -> str | None:
+        return "not today" if "gem" in pipeline.objective and "mask" in pipeline.parameters else None
+
+    pair = (Choice("objectives", "gem"), Choice("parameters", "mask"))
+    assert support.refusal(*pair) is None
+    monkeypatch.setattr(compatibility, "RULES", (*compatibility.RULES, ("objective", rule)))
+    assert support.refusal(*pair) == "not today"
+    assert support.refusal(pair[0]) is None
+
+
+def test_what_needs_old_data_is_found() -> None:
+    found = {str(choice) for choice in support.needs_old_data()}
+    assert {"examples.replay", "anchors.ewc"} <= found
+    assert not {"anchors.kl", "objective.target", "parameters.full"} & found
+
+
+@pytest.mark.parametrize("name", list(methods.PRESETS))
+def test_every_preset_is_a_file_that_can_be_read(name: str) -> None:
+    old = {"name": "old", "train": "b.csv", "valid": "b.csv", "test": "b.csv"}
+    pipeline = spec.parse({**LEARN, "method": name, "remember": [old]}, Path("t.yaml"))
+    assert pipeline.method == name
+    assert {key: list(getattr(pipeline, key)) for key in methods.PRESETS[name]} == {
+        key: [value] if isinstance(value, str) else list(value) for key, value in methods.PRESETS[name].items()
+    }
+
+
+@pytest.mark.parametrize("objective", ["kd", "hybrid-kd", "target"])
+def test_a_base_cannot_teach_classes(objective: str) -> None:
+    raw = {**LEARN, "objective": {objective: {"teacher": "all-MiniLM-L6-v2"}}}
+    with pytest.raises(BadInput, match="a registered version, not the base `all-MiniLM-L6-v2`"):
+        spec.parse(raw, Path("t.yaml"))
+    raw["objective"] = {objective: {"teacher": "models:/english@champion"}}
+    assert spec.parse(raw, Path("t.yaml")).objective[objective]["teacher"] == "models:/english@champion"
+
+
+def test_distillation_without_a_teacher_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"objective\.kd\.teacher`: is missing"):
+        spec.parse({**LEARN, "objective": "kd"}, Path("t.yaml"))
+
+
+def test_the_command_prints_the_presets_and_the_pairs() -> None:
+    command = [sys.executable, "-c", "from flows.cli import main; main()", "methods"]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["presets"]["target-sft"]["objective"] == "target"
+    assert len(found["pairs"]) == len(support.pairs())
+    refused = [entry for entry in found["pairs"] if not entry["works"]]
+    assert refused and all(entry["reason"] for entry in refused)
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "any two of objective" in told
+    lines = {line.split()[1]: line for line in told.splitlines() if line[:2].strip().isdigit()}
+    order = list(lines)
+    assert order == found["choices"]
+    width = len(lines[order[0]]) - len(order)
+    marks = {name: line.ljust(width + len(order))[width:] for name, line in lines.items()}
+    for entry in found["pairs"]:
+        one, other = entry["pair"]
+        assert marks[one][order.index(other)] == marks[other][order.index(one)] == ("+" if entry["works"] else "-")
