@@ -47,6 +47,7 @@ def closure(modules: Iterable[str]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+@cache
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that numbers depend on."""
     return {name: metadata.version(name) for name in _PACKAGES}

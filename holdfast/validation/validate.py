@@ -121,7 +121,8 @@ def _judge(found: Finding, findings: Sequence[Finding], learn: Learn, home: Home
         raise BadInput(f"{found.scope.key} has no good row left", file=found.version.ref)
     if found.scope.key == "learn.train" and len(_known(found)) < 2:
         only = ", ".join(f"`{label}`" for label in _known(found))
-        raise BadInput(f"the good rows of learn.train have one label only, {only}", file=found.version.ref)
+        what = f"the good rows of learn.train have one label only, {only}"
+        raise BadInput(what, file=found.version.ref, key="learn.label", expected="at least two labels")
 
 
 def _stopped(found: Finding, folder: Path) -> BadInput:
@@ -131,12 +132,21 @@ def _stopped(found: Finding, folder: Path) -> BadInput:
     what = {
         "columns": f"{found.scope.key} has no column `{key}`",
         "some-rows": f"{found.scope.key} holds no rows",
-        "two-labels": f"every row of {found.scope.key} has the same label: there is nothing to learn",
+        "two-labels": f"every row of {found.scope.key} has the same label, `{found.rows[0].get('label')}`: there is "
+        "nothing to learn",
         "types": f"the {key} is not a string in {len(broken.rows)} of {len(found.rows)} rows of {found.scope.key}",
     }[broken.rule]
     return BadInput(
-        what, file=found.version.ref, row=row, key=key or None, remedy=f"Nothing was trained; details are in {folder}."
+        what,
+        file=found.version.ref,
+        row=row,
+        key=key or None,
+        expected=_EXPECTED.get(broken.rule),
+        remedy=f"Nothing was trained; details are in {folder}.",
     )
+
+
+_EXPECTED = {"two-labels": "at least two labels", "types": "a string", "some-rows": "at least one row of data"}
 
 
 def _rejected(found: Finding, learn: Learn, folder: Path) -> BadInput:
