@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast import choices, digests
+from holdfast import choices, digests, manifest
 from holdfast.errors import BadInput, Corrupt, HoldfastError
 from holdfast.records import Artifact, HeadInfo, Lineage, Registered
 from holdfast.registry import package, tracking
@@ -67,8 +67,9 @@ def by_key(client: MlflowClient, name: str, key: str) -> list[ModelVersion]:
 
 
 def names(client: MlflowClient) -> list[str]:
-    """Return every registered name."""
-    return sorted(model.name for model in client.search_registered_models(max_results=1000))
+    """Return every name that has a complete version."""
+    found = client.search_model_versions("", max_results=10_000)
+    return sorted({version.name for version in found if version.tags.get(READY) == "true"})
 
 
 def get(client: MlflowClient, name: str, number: str) -> ModelVersion:
@@ -108,10 +109,20 @@ def adapter(client: MlflowClient, version: ModelVersion, home: Home) -> Iterator
         folder = _download(client, version, scratch)
         if digests.of_json(digests.of_folder(folder)) != version.tags[DIGEST]:
             raise Corrupt(
-                f"{folder}: the adapter of version {version.version} of `{version.name}` is not the one that was "
-                f"registered, with digest {version.tags[DIGEST][:12]}"
+                f"{_first_fault(folder)}: the adapter of version {version.version} of `{version.name}` is not the one "
+                f"that was registered, with digest {version.tags[DIGEST][:12]}. Restore it from a backup, or make it "
+                "again: `holdfast show` names its pipeline file and data"
             )
         yield folder
+
+
+def _first_fault(folder: Path) -> str:
+    """Return what the folder's own manifest finds wrong first, or the folder where it finds nothing."""
+    try:
+        manifest.verify(folder)
+    except Corrupt as error:
+        return str(error)
+    return str(folder)
 
 
 def _download(client: MlflowClient, version: ModelVersion, place: Path) -> Path:

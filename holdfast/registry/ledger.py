@@ -107,10 +107,11 @@ class Ledger:
             wanted = {"version": version, "digest": digest, "run_id": run_id, "action": "promote"}
             return self._append(connection, name, expected_generation, {**wanted, "why": why, "who": who})
 
-    def rollback(self, name: str, why: str, who: str | None = None) -> Promotion:
+    def rollback(self, name: str, why: str, who: str | None = None, expected: int | None = None) -> Promotion:
         """Give `name` its previous champion back, as one more generation; return the new entry.
 
-        Rolling back again goes one champion further back. Raises `BadInput` when there is none before.
+        Rolling back again goes one champion further back. Raises `BadInput` when there is none before, `Conflict` when
+        the generation is not the `expected` one (None: whichever it is).
         """
         with self._begin() as connection:
             entries = _history(connection, name)
@@ -122,7 +123,8 @@ class Ledger:
                 raise BadInput(f"`{name}` {held}, so there is nothing to roll back to")
             back = {key: getattr(standing[-2], key) for key in ("version", "digest", "run_id")}
             values = {**back, "action": "rollback", "why": why, "who": who or whoever()}
-            return self._append(connection, name, entries[-1].generation, values)
+            met = entries[-1].generation
+            return self._append(connection, name, met if expected is None else expected, values)
 
     def _append(self, connection: Connection, name: str, expected: int, values: Mapping[str, str]) -> Promotion:
         """Insert the next generation; this is the decision."""

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from holdfast.registry import tracking
 from holdfast.registry.work import Work
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
 
     from holdfast.home import Home
@@ -63,6 +65,17 @@ def log(client: MlflowClient, run: Run, papers: Path, work: Work, labels: Sequen
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(info.run_id, [LoggedModelOutput(model.model_id, step=0)])
     return str(model.model_id)
+
+
+def discard_others(client: MlflowClient, experiment: str, version: ModelVersion) -> None:
+    """Remove the models that the run of a version has beside the version's own: a killed process left them."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    of_run = f"source_run_id = {tracking.quoted(version.run_id)}"
+    for model in client.search_logged_models([experiment], of_run):
+        if f"models:/{model.model_id}" != version.source:
+            get_artifact_repository(model.artifact_location).delete_artifacts()
+            client.delete_logged_model(model.model_id)
 
 
 def _save(

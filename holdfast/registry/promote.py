@@ -2,53 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from holdfast.errors import BadInput
 from holdfast.home import Home
 from holdfast.records import Registered
 from holdfast.registry import aliases, catalogue, gate, ledger, tracking
 from holdfast.registry.ledger import Ledger, Promotion
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 
 def promote(name: str, version: str, why: str, home: Home) -> Promotion:
     """Make a version champion by hand, even one that the gate refused (the entry says so); return the ledger's entry.
 
-    Raises `BadInput` without a reason, for an unknown version or the present champion; `Conflict` when someone else
-    promoted meanwhile; `Corrupt` when the adapter is not what its digest says.
+    Said again with the same reason it changes nothing, but completes what a killed one left undone. Raises `BadInput`
+    without a reason, for an unknown version or the present champion; `Conflict` when someone else promoted meanwhile;
+    `Corrupt` when the adapter is not what its digest says.
     """
     reason = _reason(why)
     client, book = tracking.client(home), ledger.at(home)
     found = catalogue.get(client, name, version)
+    one = Registered(name=name, version=version, run_id=found.run_id, digest=found.tags[catalogue.DIGEST])
     aliases.reconcile(client, book, name)
-    champion = book.champion(name)
-    if champion is not None and champion.version == version:
-        raise BadInput(f"version {version} is the champion of `{name}` already (generation {champion.generation})")
-    digest = found.tags[catalogue.DIGEST]
-    one = Registered(name=name, version=version, run_id=found.run_id, digest=digest)
-    gate.verify(client, one, home)
     reason = f"by hand: {reason}{_refusal(book, one)}"
-    expected = champion.generation if champion else 0
-    entry = book.promote(name, version, digest, expected, reason, ledger.whoever(), found.run_id)
+    entry = _insert(client, book, one, reason, home)
     catalogue.mark(client, one, {catalogue.BY_HAND: reason})
     aliases.reconcile(client, book, name)
     aliases.challenge(client, name, version, refused=False)
     return entry
 
 
+def _insert(client: MlflowClient, book: Ledger, one: Registered, reason: str, home: Home) -> Promotion:
+    """Insert the next generation, unless this very promotion is the last one."""
+    champion = book.champion(one.name)
+    if champion is not None and champion.version == one.version:
+        if (champion.action, champion.why) == ("promote", reason):
+            return champion
+        raise BadInput(
+            f"version {one.version} is the champion of `{one.name}` already (generation {champion.generation})"
+        )
+    gate.verify(client, one, home)
+    expected = champion.generation if champion else 0
+    return book.promote(one.name, one.version, one.digest, expected, reason, ledger.whoever(), one.run_id)
+
+
 def rollback(name: str, why: str, home: Home) -> Promotion:
     """Give `name` its previous champion back, as one more generation; return the ledger's entry.
 
-    Raises `BadInput` without a reason or a champion to go back to, `Corrupt` when that one's adapter is damaged.
+    A rollback that was killed before the alias followed is completed, not done a second time. Raises `BadInput` without
+    a reason or a champion to go back to, `Conflict` when someone else changed the champion meanwhile, `Corrupt` when
+    the adapter to go back to is damaged.
     """
     reason = _reason(why)
     client, book = tracking.client(home), ledger.at(home)
     catalogue.known(client, name)
-    standing = book.standing(name)
+    entries = book.history(name)
+    if _cut_short(client, entries):
+        aliases.reconcile(client, book, name)
+        return entries[-1]
+    standing = ledger.stand(entries)
     if len(standing) > 1:
         back = standing[-2]
         gate.verify(client, Registered(name=name, version=back.version, run_id=back.run_id, digest=back.digest), home)
-    entry = book.rollback(name, reason, ledger.whoever())
+    entry = book.rollback(name, reason, ledger.whoever(), entries[-1].generation if entries else None)
     aliases.reconcile(client, book, name)
     return entry
+
+
+def _cut_short(client: MlflowClient, entries: Sequence[Promotion]) -> bool:
+    """Say whether the last entry is a rollback that MLflow's alias did not follow yet: nobody has looked since."""
+    if len(entries) < 2 or entries[-1].action != "rollback":
+        return False
+    before, last = entries[-2:]
+    return aliases.current(client, last.name).get(aliases.CHAMPION) == before.version
 
 
 def _reason(why: str) -> str:

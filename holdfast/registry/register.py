@@ -39,9 +39,12 @@ def register(
     work = Work(pipeline, prepared, validated, assessed, selected, tuned, evaluated)
     client, book = tracking.client(home), ledger.at(home)
     scored = _count_scorings(book, work)
+    experiment = tracking.experiment(client, pipeline.name, home)
     if not catalogue.by_key(client, work.name, work.key):
-        _make(client, work, scored, home)
+        _make(client, experiment, work, scored, home)
     version = _the_one(client, work)
+    runs.close_others(client, experiment, version.run_id)
+    package.discard_others(client, experiment, version)
     aliases.reconcile(client, book, work.name)
     digest = version.tags[catalogue.DIGEST]
     return Registered(name=work.name, version=str(version.version), run_id=version.run_id, digest=digest)
@@ -57,19 +60,17 @@ def _count_scorings(book: ledger.Ledger, work: Work) -> dict[str, int]:
     return counted
 
 
-def _make(client: MlflowClient, work: Work, scored: Mapping[str, int], home: Home) -> None:
+def _make(client: MlflowClient, experiment: str, work: Work, scored: Mapping[str, int], home: Home) -> None:
     """Log the run and the model, and then create the version: before that nothing is visible, then everything is."""
     from mlflow.exceptions import MlflowException
 
-    experiment = tracking.experiment(client, work.pipeline.name, home)
-    run = runs.open_(client, experiment, work.key, catalogue.title(work.lineage))
     heads = adapters.info(home.store.open(work.tuned.adapter))
-    with home.store.scratch() as papers:
+    opened = runs.opened(client, experiment, work.key, catalogue.title(work.lineage))
+    with opened as run, home.store.scratch() as papers:
         package.lay_out(papers, work, card.write(work, heads, scored), home)
         _log_run(client, run, work, home)
         runs.log_files(client, run, [papers / name for name in package.PAPERS])
         model = package.log(client, run, papers, work, heads[work.head].labels, home)
-    client.set_terminated(run.info.run_id, "FINISHED")
     try:
         client.create_registered_model(work.name)
     except MlflowException as error:

@@ -1,7 +1,8 @@
 """The MLflow run of a version: parameters, a metric per step, scores, dataset inputs and pictures.
 
-One run stands for one piece of work, found by its key. Everything is logged so that logging it again changes nothing:
-a run that a killed process left running is opened again by its id and completed.
+One run stands for one piece of work, found by its key: a digest of the adaptation's settings, start, data, adapter and
+scores. Everything is logged so that logging it again changes nothing: a run that a killed process left RUNNING is
+opened again by its id and completed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,13 +31,40 @@ _PARAMS_AT_ONCE, _METRICS_AT_ONCE = 100, 1000  # MLflow's own limits
 _LONGEST_PARAM = 6000
 
 
-def open_(client: MlflowClient, experiment: str, key: str, name: str) -> Run:
-    """Return the run of a piece of work: the one that has its key (running again from now on), else a new one."""
+@contextmanager
+def opened(client: MlflowClient, experiment: str, key: str, name: str) -> Iterator[Run]:
+    """Give the run of a piece of work: the one that has its key, running again from now on, else a new one.
+
+    Afterwards it is FINISHED, or FAILED where an error came through.
+    """
+    run = _open(client, experiment, key, name)
+    try:
+        yield run
+    except BaseException:
+        with suppress(Exception):
+            client.set_terminated(run.info.run_id, "FAILED")
+        raise
+    client.set_terminated(run.info.run_id, "FINISHED")
+
+
+def _open(client: MlflowClient, experiment: str, key: str, name: str) -> Run:
     found = client.search_runs([experiment], f"tags.`{KEY}` = {tracking.quoted(key)}", max_results=1)
     if not found:
         return client.create_run(experiment, tags={KEY: key}, run_name=name)
     client.update_run(found[0].info.run_id, status="RUNNING")
     return found[0]
+
+
+def close_others(client: MlflowClient, experiment: str, kept: str) -> None:
+    """Mark as KILLED every run of a pipeline that is still RUNNING, other than `kept`.
+
+    A killed process left it, and its work, since made again with another result or changed, did not open it again. One
+    that a living process works on says itself what became of it when it ends.
+    """
+    running = f"attributes.status = 'RUNNING' and tags.`{KEY}` != ''"
+    for run in client.search_runs([experiment], running):
+        if run.info.run_id != kept:
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def params(resolved: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -58,7 +87,7 @@ def log(client: MlflowClient, run: Run, work: Work, curve: Mapping[str, Any]) ->
     from mlflow.entities import Metric, Param
 
     run_id, begun = run.info.run_id, run.info.start_time
-    for some in _chunks(list(params(work.pipeline.resolved()).items()), _PARAMS_AT_ONCE):
+    for some in _chunks(list(params(work.settings).items()), _PARAMS_AT_ONCE):
         client.log_batch(run_id, params=[Param(name, value) for name, value in some])
     final = scores(work.selected, work.evaluated)
     points = [*_steps(curve), *((name, value, work.tuned.steps) for name, value in final.items())]

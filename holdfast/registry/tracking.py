@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast import parts
 from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
@@ -38,11 +40,33 @@ def client(home: Home) -> MlflowClient:
 
     for logger in ("mlflow", "alembic"):
         logging.getLogger(logger).setLevel(max(logging.WARNING, logging.getLogger(logger).level))
+    _make_database(home)
     registry = os.environ.get("MLFLOW_REGISTRY_URI") or home.tracking_uri
     with _environment_kept():
         mlflow.set_tracking_uri(home.tracking_uri)
         mlflow.set_registry_uri(registry)
     return mlflow.MlflowClient(home.tracking_uri, registry)
+
+
+def _make_database(home: Home) -> None:
+    """Make the home's SQLite database, where it is missing, beside its place, and move it there.
+
+    MLflow's own way makes it in place by hundreds of migrations, and one that was killed half-way can never be used.
+    """
+    from sqlalchemy import make_url
+
+    place = Path((home.tracking_uri.startswith("sqlite:///") and make_url(home.tracking_uri).database) or "/")
+    if place.exists():
+        return
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    with parts.making(place.parent) as part:
+        made = part / place.name
+        engine = create_sqlalchemy_engine(f"sqlite:///{made}")
+        _initialize_tables(engine)
+        engine.dispose()
+        with suppress(FileExistsError):  # another process was quicker
+            os.link(made, place)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from holdfast import digests, lineage
 from holdfast.records import Artifact, Assessed, Evaluated, Lineage, Prepared, Selected, Tuned, Validated
@@ -37,16 +38,20 @@ class Work:
             self.pipeline, self.prepared, self.validated, self.selected, self.tuned, self.evaluated
         )  # fmt: skip
 
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The resolved file without its gate, which judges a version and does not make it."""
+        return {key: value for key, value in self.pipeline.resolved().items() if key != "gate"}
+
     @property
     def key(self) -> str:
-        """SHA-256 of the file (but not its gate), start, data, adapter and scores: the same key is the same version.
+        """SHA-256 of the settings, start, data, adapter and scores: the same key is the same run and version.
 
         A changed gate judges the version again; it does not make another one.
         """
-        settings = {key: value for key, value in self.pipeline.resolved().items() if key != "gate"}
         data = {key: version.digest for key, version in self.prepared.datasets.items()}
         scores = self.evaluated.model_dump(mode="json", exclude={"artifact"})
-        return digests.of_json([settings, self.prepared.start.digest, data, self.tuned.adapter.digest, scores])
+        return digests.of_json([self.settings, self.prepared.start.digest, data, self.tuned.adapter.digest, scores])
 
     @property
     def artifacts(self) -> dict[str, Artifact]:

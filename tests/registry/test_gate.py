@@ -8,7 +8,7 @@ from holdfast import errors
 from holdfast.errors import BadInput, Conflict, Corrupt
 from holdfast.home import Home
 from holdfast.records import Registered
-from holdfast.registry import aliases, gate, ledger, package, promote, tracking, versions
+from holdfast.registry import aliases, catalogue, gate, ledger, package, promote, tracking, versions
 from holdfast.spec import Gate
 
 STRICT = Gate(target_gain=0.99)
@@ -210,3 +210,63 @@ def test_the_rival_is_the_champion_or_the_one_before_when_it_is_this_adapter(mak
     _judge(second)
     assert versions.rival("rival", digests[1], place).version == "1"
     assert versions.rival("rival", digests[0], place).version == "2"
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_rollback_killed_before_the_alias_is_completed_not_done_twice(make, place: Home, monkeypatch) -> None:
+    for seed in (1, 2, 3):
+        assert _judge(make("undone", seed=seed, rival=str(seed - 1) if seed > 1 else None)).verdict == "promoted"
+    with monkeypatch.context() as patched:
+        patched.setattr(aliases, "reconcile", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            promote.rollback("undone", "it is slow", place)
+    assert _aliases(place, "undone") == {"champion": "3", "previous": "2"}
+    entry = promote.rollback("undone", "it is slow", place)
+    assert (entry.version, entry.generation) == ("2", 4)
+    assert _aliases(place, "undone") == {"champion": "2", "previous": "1"}
+    assert promote.rollback("undone", "slow too", place).version == "1", "once it is complete, the next goes further"
+
+
+def test_a_promotion_by_hand_killed_before_the_alias_is_completed(make, place: Home, monkeypatch) -> None:
+    _judge(make("unmarked", lower=-0.5))
+    with monkeypatch.context() as patched:
+        patched.setattr(catalogue, "mark", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            promote.promote("unmarked", "1", "wanted", place)
+    assert _aliases(place, "unmarked") == {"challenger": "1"}
+    assert promote.promote("unmarked", "1", "wanted", place).generation == 1
+    assert _aliases(place, "unmarked") == {"champion": "1"}
+    tags = catalogue.get(tracking.client(place), "unmarked", "1").tags
+    assert tags[catalogue.BY_HAND].startswith("by hand: wanted")
+
+
+def test_of_two_rollbacks_at_once_one_is_told_what_it_met(make, place: Home, monkeypatch) -> None:
+    for seed in (1, 2, 3):
+        _judge(make("both", seed=seed, rival=str(seed - 1) if seed > 1 else None))
+    verify = gate.verify
+
+    def someone_is_quicker(*given: object) -> None:
+        verify(*given)
+        ledger.at(place).rollback("both", "quicker", "someone")
+
+    monkeypatch.setattr(gate, "verify", someone_is_quicker)
+    with pytest.raises(Conflict, match=r"expected generation 3, met 4 \(version 2, by someone: quicker\)"):
+        promote.rollback("both", "slower", place)
+    assert ledger.at(place).champion("both").version == "2"
+
+
+def test_an_alias_on_a_version_that_the_ledger_does_not_know_is_put_right(make, place: Home) -> None:
+    client = tracking.client(place)
+    make("unknown").register()
+    foreign = client.create_model_version("unknown", source="file:///somewhere/else").version
+    client.set_registered_model_alias("unknown", "champion", foreign)
+    assert versions.list("unknown", place)[0]["place"] == "", "nobody promoted anything"
+    assert _aliases(place, "unknown") == {}
+    assert _judge(make("unknown")).verdict == "promoted"
+    for alias in ("champion", "previous"):
+        client.set_registered_model_alias("unknown", alias, foreign)
+    assert versions.fetch("unknown", "champion", place).version == "1"
+    assert _aliases(place, "unknown") == {"champion": "1"}

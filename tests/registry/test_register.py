@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from holdfast import inference, models, predictions
-from holdfast.errors import Corrupt
+from holdfast.errors import BadInput, Corrupt
 from holdfast.home import Home
 from holdfast.records import Lineage, Start
 from holdfast.registry import catalogue, ledger, package, runs, tracking, versions
@@ -196,6 +196,45 @@ def test_killed_before_the_version_leaves_nothing_visible_and_is_completed(make,
     assert client.get_run(half.info.run_id).info.status == "FINISHED"
     assert len(client.get_metric_history(half.info.run_id, "tune.loss")) == 3
     assert len(client.search_runs([half.info.experiment_id])) == 1
+    (model,) = client.search_logged_models([half.info.experiment_id])
+    assert catalogue.get(client, "killed", "1").source == f"models:/{model.model_id}"
+    kept = Path(model.artifact_location.removeprefix("file://"))
+    logged = [path for path in kept.parent.parent.rglob("*") if path.is_file()]
+    assert all(path.is_relative_to(kept) for path in logged), "what the killed ones logged is gone"
+
+
+def test_a_killed_registration_is_completed_whatever_the_gate_asks_by_then(make, place: Home, monkeypatch) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "log_folders", die)
+        with pytest.raises(KeyboardInterrupt):
+            make("regated", seed=1).register()
+    client = tracking.client(place)
+    (half,) = client.search_runs([client.get_experiment_by_name("regated").experiment_id])
+    assert half.info.status == "FAILED", "a process that could still speak has said so"
+    registered = make("regated", seed=1, gate={"target_gain": 0.5}).register()
+    assert registered.run_id == half.info.run_id
+    assert client.get_run(registered.run_id).info.status == "FINISHED"
+
+
+def test_a_run_left_running_whose_work_came_out_otherwise_is_closed(make, place: Home) -> None:
+    client = tracking.client(place)
+    experiment = tracking.experiment(client, "otherwise", place)
+    left = client.create_run(experiment, tags={runs.KEY: "of a killed process, scored against another champion"})
+    someone_elses = client.create_run(experiment)
+    registered = make("otherwise", seed=1).register()
+    found = {run.info.run_id: run.info.status for run in client.search_runs([experiment])}
+    assert found == {left.info.run_id: "KILLED", someone_elses.info.run_id: "RUNNING", registered.run_id: "FINISHED"}
+
+
+def test_a_name_without_a_version_is_not_offered(make, place: Home) -> None:
+    tracking.client(place).create_registered_model("half-made")
+    make("whole", seed=1).register()
+    with pytest.raises(BadInput, match="nothing is registered as `half-made`") as told:
+        versions.list("half-made", place)
+    assert "half-made" not in (told.value.expected or "") + (told.value.remedy or "")
 
 
 def test_a_version_that_is_not_ready_is_not_listed(registered, make, place: Home) -> None:
