@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast import parts
-from holdfast.records import Assessed, Evaluated, Prepared, Result, Tuned, Validated
-from holdfast.reports import html, markdown, sections, words
+from holdfast.records import Assessed, Evaluated, Prepared, Result, Selected, Tuned, Validated
+from holdfast.reports import choice, html, markdown, sections, words
 from holdfast.reports.document import Document
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def write(
     assessed: Assessed,
     tuned: Tuned,
     evaluated: Evaluated,
+    selected: Selected | None = None,
     **_: Any,
 ) -> Path:
     """Write `report.html` and `report.md` into `folder` (made where needed) and return the page's path.
@@ -47,6 +48,7 @@ def write(
         sections=[
             sections.learned_and_kept(evaluated, home),
             sections.selection(result, assessed, home),
+            *choice.sections(selected, home),
             sections.tuning(tuned, home),
             sections.detail(evaluated, home),
             sections.validation(validated, home),

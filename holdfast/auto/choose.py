@@ -1,10 +1,12 @@
 """The select stage where `parameters` is `auto`: rank candidates, try the best of them briefly, choose one.
 
 The trials are successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943) in two rounds of equal cost: the
-shortlist for a few updates each, then the best third, at least two, for several times as many. Each trial starts from
-the start model and is compared on `valid` by `holdfast.forgetting.watch.best`: contracts first, by the gentle rule,
-then the target's gain in accuracy, then log-loss. Work is counted in training tokens, not seconds, so the same inputs
-give the same choice. A short trial forgets less than the whole tuning will: keeping a contract here promises nothing.
+shortlist for a few updates each, then the best third, at least two, for several times as many; up to three candidates
+take one round. Each trial starts from the start model and is compared on `valid` by `holdfast.forgetting.watch.best`:
+contracts first, by the gentle rule, then the target's gain in accuracy, then log-loss. Not log-loss first: after a few
+updates it says mostly how sure of itself the model is, which high layers change sooner than low ones. Work is counted
+in training tokens, not seconds, so the same inputs give the same choice. A short trial forgets less than the whole
+tuning will: keeping a contract here promises nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from holdfast.records import Assessed, Selected, Start, Validated
     from holdfast.spec import Recipe, Remember
 
+_FEW = 3  # so many are tried in one round, each for longer
 EVIDENCE, PICTURE = "auto.json", "auto.png"
 _WORST = (-math.inf, -math.inf, -math.inf)
 
@@ -102,7 +105,7 @@ def rounds(tokens: Sequence[int], count: int, budget: float) -> list[tuple[int, 
     exceeds. What a round leaves over goes to the next. One candidate needs no trial. Raises `BadInput` when the budget
     allows not one update for each.
     """
-    sizes = [] if count < 2 else [count] if count == 2 else [count, max(2, count // 3)]
+    sizes = [] if count < 2 else [count] if count <= _FEW else [count, max(2, count // 3)]
     left, found = budget * tokens[-1], []
     for number, size in enumerate(sizes):
         each = left / (len(sizes) - number) / size
