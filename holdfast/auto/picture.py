@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_LEAST_SCORE = 1e-3  # a logarithmic axis knows no 0
 _CHOSEN, _TRIED, _BROKEN, _REST = "#1f5fa8", "#5b5b5b", "#b3261e", "#b5b5b5"
 
 
@@ -39,14 +40,21 @@ def _title(evidence: dict[str, Any]) -> str:
 
 
 def _name(row: dict[str, Any]) -> str:
-    return f"{row['family']} ({100 * row['share']:.2g}%)"
+    return f"{row['family']} ({100 * row['share']:.3g}%)"
 
 
 def _scores(axes: Axes, rows: list[dict[str, Any]]) -> None:
     """Draw the score that ranked the candidates: 1 is moving everything."""
-    axes.barh(range(len(rows)), [row["importance"]["score"] for row in rows], color=[_colour(row) for row in rows])
-    axes.axvline(1, color="black", linewidth=1, linestyle=":")
+    for place, row in enumerate(rows):
+        score = max(row["importance"]["score"], _LEAST_SCORE)
+        axes.plot([1, score], [place, place], color=_colour(row), linewidth=3)
+        axes.plot(score, place, "o", color=_colour(row), markersize=8)
+        axes.annotate(f"{score:.2g}", (score, place), (0, 7), textcoords="offset points", ha="center", fontsize=7)
+    axes.axvline(1, color=_REST, linewidth=1, linestyle=":")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
+    axes.margins(x=0.12)
     axes.set_title("score from the importances\n(in brackets: share of the weights)", fontsize=10)
     axes.grid(axis="x", alpha=0.3)
 
