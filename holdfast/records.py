@@ -234,7 +234,7 @@ class Lineage(Record):
 
 
 class Result(Record):
-    """What `holdfast run --json` prints."""
+    """What `holdfast run --json` prints; `controller` says what the controller chose and why, where there was one."""
 
     pipeline: str
     verdict: Literal["promoted", "refused"]
@@ -248,3 +248,4 @@ class Result(Record):
     lineage: Lineage
     report: str
     tracking: str
+    controller: str | None = None

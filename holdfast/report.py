@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast import parts
 from holdfast.records import Assessed, Evaluated, Prepared, Result, Selected, Tuned, Validated
-from holdfast.reports import choice, html, markdown, sections, words
+from holdfast.reports import choice, control, html, markdown, sections, words
 from holdfast.reports.document import Document
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def write(
             sections.selection(result, assessed, home),
             *choice.sections(selected, home),
             sections.tuning(tuned, home),
+            *control.sections(tuned, home),
             sections.detail(evaluated, home),
             sections.validation(validated, home),
             sections.data(prepared, validated),
@@ -102,6 +103,7 @@ def _title(result: Result) -> str:
 def _facts(result: Result) -> list[tuple[str, str]]:
     return [
         ("moved", words.moved(result)),
+        *([("controller", result.controller)] if result.controller else []),
         ("report", result.report),
         ("MLflow run", f"{result.run_id} at {words.address(result.tracking)}"),
         ("time", words.stages(result)),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from holdfast import lineage
+from holdfast.control import trajectory
 from holdfast.home import Home
 from holdfast.records import (
     Evaluated,
@@ -47,4 +48,5 @@ def assemble(
         lineage=lineage.trace(pipeline, prepared, validated, selected, tuned, evaluated),
         report=str(page),
         tracking=tracking.address(home),
+        controller=trajectory.read(tuned.trajectory, home)["said"] if tuned.trajectory else None,
     )

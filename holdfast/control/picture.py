@@ -56,22 +56,31 @@ def _place(candidate: Json, task: str) -> tuple[float, float]:
 
 def _attempt(axes: Axes, number: int, candidates: list[Json], task: str) -> None:
     """Draw one tuning: its way through the looks, a line from every point that was drawn back, every candidate."""
-    marker, suffix = _ATTEMPTS[(number - 1) % len(_ATTEMPTS)], f" (attempt {number})" if number > 1 else ""
-    points = sorted((c for c in candidates if c["share"] == 1 and not c["back"]), key=lambda c: c["step"])
+    suffix = f", attempt {number}" if number > 1 else ""
+    points = sorted((c for c in candidates if c["share"] == 1), key=lambda c: c["step"])
     way = [(0.0, 0.0), *(_place(point, task) for point in points)]
-    axes.plot(*zip(*way, strict=True), color=_PATH, linewidth=1.6, alpha=0.7, label=f"tuning{suffix}")
+    label = f"tuned, after so many updates{suffix}"
+    axes.plot(*zip(*way, strict=True), color=_PATH, linewidth=1.6, alpha=0.7, label=label)
+    label = f"drawn back, so much of the way{suffix}"
     for point in points:
         back = sorted((c for c in candidates if c["step"] == point["step"]), key=lambda c: -c["share"])
         if len(back) > 1:
             line = [*(_place(c, task) for c in back), (0.0, 0.0)]
-            axes.plot(*zip(*line, strict=True), color=_GREY, linewidth=1.2, linestyle="--", label=f"drawn back{suffix}")
+            axes.plot(*zip(*line, strict=True), color=_GREY, linewidth=1.2, linestyle="--", label=label)
+            label = ""
+    _dots(axes, candidates, task, _ATTEMPTS[(number - 1) % len(_ATTEMPTS)])
+
+
+def _dots(axes: Axes, candidates: list[Json], task: str, marker: str) -> None:
+    """Draw every candidate, green where it keeps every contract; those at one place share their words."""
+    words: dict[tuple[float, float], list[str]] = {}
     for candidate in candidates:
-        x, y = _place(candidate, task)
-        size = 8 if candidate["share"] == 1 else 6
+        place, whole = _place(candidate, task), candidate["share"] == 1
         colour = _KEPT if candidate["kept"] else _LOST
-        axes.plot(x, y, marker, color=colour, markeredgecolor="white", markersize=size, zorder=4)
-        words = str(candidate["step"]) if candidate["share"] == 1 else f"{100 * candidate['share']:.3g}%"
-        axes.annotate(words, (x, y), (6, -9), textcoords="offset points", fontsize=7, color=colour)
+        axes.plot(*place, marker, color=colour, markeredgecolor="white", markersize=9 if whole else 7, zorder=4)
+        words.setdefault(place, []).append(str(candidate["step"]) if whole else f"{100 * candidate['share']:.3g}%")
+    for place, said in words.items():
+        axes.annotate(", ".join(said), place, (8, -11), textcoords="offset points", fontsize=8, zorder=8)
 
 
 def _choice(axes: Axes, chosen: Json, task: str) -> None:

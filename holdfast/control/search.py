@@ -29,9 +29,11 @@ See = Callable[["Candidate"], "Look | None"]
 def run(points: Sequence[Seen], see: See, shares: Sequence[float]) -> None:
     """Try candidates beyond the points along the way; `see` gives None once nothing can be paid any more.
 
-    From every point the line to the start model is walked, the points that learned most first: the shares given, the
-    middle one first, then halvings between the largest share that keeps every contract and the next larger one. A
-    point that keeps every contract itself needs no line, and ends the search: what learned less is no better.
+    From every point the line to the start model is searched, the points that learned most first. On a line every
+    contract is kept up to some share and broken beyond it, or nearly so: the search goes to the middle between the
+    largest share known to be kept and the smallest known to be broken, over the `shares` given as long as any lies
+    between, then over halvings. A point that keeps every contract itself needs no line, and ends the search: points
+    that learned less are no better.
     """
     for point in sorted(points, key=lambda seen: (-seen.look.gain, seen.look.loss)):
         if point.look.kept or not _line(point, see, shares):
@@ -39,26 +41,23 @@ def run(points: Sequence[Seen], see: See, shares: Sequence[float]) -> None:
 
 
 def _line(point: Seen, see: See, shares: Sequence[float]) -> bool:
-    """Walk the line between the start model and a point; return False once nothing can be paid any more."""
-    known = {1.0: False}
-    waiting = sorted(shares, key=lambda share: (abs(share - 0.5), share))
-    while (share := next(iter(waiting), None) or _between(known)) is not None:
-        waiting = [other for other in waiting if other != share]
+    """Search the line between the start model and a point; return False once nothing can be paid any more."""
+    kept, broken = 0.0, 1.0
+    while (share := _between(kept, broken, shares)) is not None:
         look = see(replace(point.candidate, share=share))
         if look is None:
             return False
-        known[share] = look.kept
+        kept, broken = (share, broken) if look.kept else (kept, share)
     return True
 
 
-def _between(known: dict[float, bool]) -> float | None:
-    """Return the middle between the largest share that keeps and the next larger one, or None when it is near enough.
-
-    Where none keeps, that is half the smallest share: the start model itself is never reached.
-    """
-    low = max((share for share, kept in known.items() if kept), default=0.0)
-    high = min(share for share in known if share > low)
-    return (low + high) / 2 if high - low > _FINEST else None
+def _between(kept: float, broken: float, shares: Sequence[float]) -> float | None:
+    """Return the next share to try, or None when the two are near; the start model itself (0) is never reached."""
+    middle = (kept + broken) / 2
+    given = [share for share in shares if kept < share < broken]
+    if given:
+        return min(given, key=lambda share: (abs(share - middle), share))
+    return middle if broken - kept > _FINEST else None
 
 
 def best(seen: Sequence[Seen]) -> Seen:

@@ -56,10 +56,11 @@ class Work:
     @property
     def artifacts(self) -> dict[str, Artifact]:
         """What the stages left, by the name that it has in the MLflow run."""
-        return {
+        found = {
             "validation": self.validated.artifact,
             "importance": self.assessed.artifact,
             "selection": self.selected.artifact,
             "curve": self.tuned.curve,
             "evaluation": self.evaluated.artifact,
         }
+        return found | ({"trajectory": self.tuned.trajectory} if self.tuned.trajectory else {})

@@ -146,6 +146,16 @@ def first_version(tmp_path_factory, tiny_start: Start, toy_rows: list[dict[str, 
     return made.home, made.run()
 
 
+@pytest.fixture(scope="session")
+def expert(tmp_path_factory, tiny_start: Start, toy_rows: list[dict[str, str]]) -> tuple[Home, Tuned]:
+    """A tiny encoder that has learned the toy task well, every weight moving, and the home that it lies in."""
+    folder = tmp_path_factory.mktemp("expert")
+    place = homes.make(folder / "home")
+    every = Selection(whole=frozenset(models.load(tiny_start, place).encoder_parameters()))
+    made = maker(place, tiny_start, toy_rows, folder)(every, training={"learning_rate": 5e-3, "epochs": 12})
+    return place, made.run()
+
+
 @pytest.fixture
 def started(home: Home, tiny_start: Start, first_version: tuple[Home, Tuned]) -> Start:
     """A start model with the trained head `mood`, as a registered version would be, in this test's home."""
