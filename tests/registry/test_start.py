@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import models
+from holdfast import models, spec
 from holdfast.errors import BadInput
 from holdfast.home import Home
 from holdfast.records import HeadInfo, Start
@@ -53,6 +53,18 @@ def test_what_is_not_there_is_bad_input_with_what_is(promoted, place: Home) -> N
             versions.fetch("english", which, place)
     with pytest.raises(BadInput, match="names no version"):
         start.resolve(StartSpec(model="models:/"), place)
+
+
+def test_the_objectives_teacher_is_found_like_a_start_model(promoted, place: Home) -> None:
+    raw = {"name": "t", "start": {"model": "x"}, "learn": {"train": "a.csv"}}
+    assert start.teacher(spec.parse(raw, Path("t.yaml")), place) is None
+    taught = {**raw, "objective": {"kd": "models:/english@champion"}}
+    found = start.teacher(spec.parse(taught, Path("t.yaml")), place)
+    assert (found.version, found.digest) == ("1", promoted.tuned.adapter.digest)
+    taught["objective"] = {"target": {"teacher": "models:/englsh@champion"}}
+    with pytest.raises(BadInput, match="Did you mean `english`") as caught:
+        start.teacher(spec.parse(taught, Path("t.yaml")), place)
+    assert caught.value.key == "objective.target.teacher"
 
 
 def test_other_aliases_of_mlflow_are_followed(promoted, place: Home) -> None:
