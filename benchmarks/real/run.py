@@ -38,6 +38,7 @@ UNCONTROLLED = [
     "anchors=[]",
     "schedule=plain",
     "training.epochs=5.25",
+    "control.enabled=false",
     "assess.examples=8",  # nothing here depends on the assessment
 ]
 ARMS = {"holdfast": [], "low rate": [*UNCONTROLLED, "training.learning_rate=5e-5"], "full": UNCONTROLLED}

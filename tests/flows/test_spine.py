@@ -106,7 +106,8 @@ def test_no_op_worse_than_champion_and_forgetful_versions_are_refused(several: C
     nothing = _edit(
         toy, name="nothing", start={"model": "models:/toy@champion"}, training={"learning_rate": 1e-12, "epochs": 1}
     )
-    forgetful = _remembering(toy, "forgetful", parameters="full", training={"epochs": 6, "learning_rate": 5e-3})
+    training = {"epochs": 6, "learning_rate": 5e-3}
+    forgetful = _remembering(toy, "forgetful", parameters="full", training=training, control={"enabled": False})
     worse = ["training.epochs=0.2", "training.learning_rate=0.00001"]
     promoted, worse_one, no_op, forgot = several(
         {"file": toy}, {"file": toy, "set": worse}, {"file": nothing}, {"file": forgetful}
