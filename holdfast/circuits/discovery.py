@@ -4,7 +4,8 @@ A round scores every head outside the circuit that lies under one of the round's
 (while some head's removal raises the margin, the one that raises it most goes), and makes what it added the next
 targets. It ends when the circuit is about as good as the network, got no better, or nothing lies below. A round that
 made the circuit worse is taken back (inferred). A score is divided by the mean absolute score of its layer where
-`normalise` says so: the paper divides by the layer's average, its code by the sum, which can change the sign.
+`normalise` says so: the paper divides by the layer's average, its code by the sum, which can change the sign. Scores
+towards the answer are left as they are: they are all in one unit, the margin's (inferred).
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def discover(relevance: Relevance, faithful: Faithful, top: float, most: int, cl
     best = 0.0
     for number in range(most):
         scores = relevance.answer if number == 0 else towards(relevance, targets)
-        added = highest(scores, circuit, batch, normalise)
+        added = highest(scores, circuit, batch, normalise and number > 0)
         if not added:
             break
         grown, pruned, reached = prune([*circuit, *added], faithful)

@@ -52,7 +52,7 @@ def measure(
     found = Relevance(answer, answer.new_zeros(layers, heads, layers, heads))
     for done, chunk in enumerate(chunks):
         known = whole.run(network, chunk.packed, rules.attention == "frozen")
-        whole.check(known)
+        whole.check(network, known)
         directions = [_direction(known, chunk, reference, layer, heads) for layer in range(layers)]
         for layer in range(layers):
             _layer(network, chunk, known, reference, rules, margin, layer, directions, found)

@@ -17,9 +17,9 @@ class Circuit(choices.Options):
     the `learned` one. `examples` rows find the circuit, `held_out` other rows judge it; with `correct` only rows that
     the start model answers right. `attention`, `product`, `sign_fix`: see `decomposition.settings.Rules`; `reference`:
     see `circuits.reference`; `margin`: what counts as the answer (`circuits.examples.margins`). Discovery adds the
-    `top` share of heads in each of at most `rounds`, scores divided by their layer's mean size with `normalise`, until
-    the circuit's faithfulness on the examples is within `close` of 1; every judgement compares with `random` circuits
-    of equal size. `precision`: of matrix products (`auto`: bf16 where the machine has it).
+    `top` share of heads in each of at most `rounds`, scores towards heads divided by their layer's mean size with
+    `normalise`, until the circuit's faithfulness on the examples is within `close` of 1; `random` circuits of equal
+    size are judged beside it. `precision`: of matrix products (`auto`: bf16 where the machine has it).
     """
 
     on: Literal["remembered", "learned"] = "remembered"
