@@ -34,6 +34,7 @@ def again(tmp_path_factory) -> Path:
     """The data made once more, elsewhere, and prepared."""
     folder = tmp_path_factory.mktemp("made")
     assert script("make.py", "--out", folder).returncode == 0
+    assert script("make_exercises.py", "--out", folder / "exercises").returncode == 0
     assert script("prepare.py", "--folder", folder).returncode == 0
     return folder
 
@@ -41,7 +42,7 @@ def again(tmp_path_factory) -> Path:
 def test_making_again_gives_the_same_bytes(again):
     there = {path.relative_to(MADE): path.read_bytes() for path in MADE.rglob("*") if path.is_file()}
     assert there == {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()}
-    assert len(there) == 8
+    assert len(there) == 18
     assert sum(map(len, there.values())) < 1_000_000
 
 

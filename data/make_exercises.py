@@ -1,0 +1,234 @@
+"""Make the bundled exercises: `python data/make_exercises.py` writes the same bytes every time.
+
+Everything is synthetic: prompts with answers for small generative models, in three families.
+
+- Arithmetic: addition and subtraction of up to three digits and small multiplication, in five answer styles: `bare`
+  (19), `sentence` (The answer is 19.), `equation` (12 + 7 = 19), `steps` (10 + 0 = 10, 2 + 7 = 9, 10 + 9 = 19) and,
+  rare, `words` (12 plus 7 equals 19.). How a prompt asks makes some styles likelier than others.
+- Strings: reverse, copy, uppercase, sort the letters, count letters; of real and of random words.
+- Stories: four to six sentences from a simple grammar.
+
+`exercise(number, seed)` is one draw from the mixture of all, and of `restate` (a question and its reference answer, to
+be answered in another style; the prompt is `data/base_model/paraphrase.txt`): `data/pretrain.py` learns from as many
+draws as it has time for, and no file of them is kept.
+
+`data/made/exercises/TASK/{train,valid,test}.jsonl` (id, prompt, answer, style, task) are for tuning and testing:
+`addition` in the rare style `words`, to be learned; `subtraction` and `strings` in the mixture's usual styles, not to
+be forgotten. Their problems are held out of the mixture (by a hash of the problem), and those of test out of train.
+`data/made/exercises/stories.txt` is text to measure likelihoods on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+SEED = 20261121
+SIZES = {"train": 300, "valid": 100, "test": 300}
+TASKS = ("addition", "subtraction", "strings")
+RARE = "words"
+STORIES = 60
+HERE = Path(__file__).resolve().parent
+
+SIGNS = {"addition": ("+", "plus"), "subtraction": ("-", "minus"), "multiplication": ("*", "times")}
+MIXTURE = {"addition": 30, "subtraction": 20, "multiplication": 8, "strings": 22, "stories": 8, "restate": 12}
+STYLES = ("bare", "sentence", "equation", "steps", "words")
+ASKED = {  # how a prompt asks: weights of the styles
+    "What is {a} {sign} {b}?": (50, 42, 4, 2, 2),
+    "{a} {sign} {b} =": (88, 4, 4, 2, 2),
+    "Calculate {a} {sign} {b}.": (20, 8, 66, 4, 2),
+    "Work out {a} {sign} {b} step by step.": (0, 2, 4, 92, 2),
+}
+STRINGS = {
+    "reverse": "Reverse: {word}",
+    "copy": "Copy: {word}",
+    "uppercase": "Uppercase: {word}",
+    "sort": "Sort the letters: {word}",
+    "count": "How many letters: {word}",
+}
+WORDS = [
+    "apple", "bread", "chair", "dance", "eagle", "flame", "grape", "house", "island", "jungle", "kettle", "lemon",
+    "mirror", "needle", "orange", "paper", "queen", "river", "stone", "table", "uncle", "violin", "window", "yellow",
+    "zebra", "bridge", "candle", "dinner", "engine", "forest", "garden", "hammer", "insect", "jacket", "ladder",
+]  # fmt: skip
+NAMES = ["Mia", "Ben", "Lena", "Tom", "Ada", "Max", "Nora", "Sam", "Ivy", "Leo"]
+ANIMALS = ["cat", "dog", "bird", "fox", "duck", "frog", "mouse", "pony"]
+PLACES = ("park", "garden", "forest", "house by the sea", "old barn", "little town")
+THINGS = ["ball", "kite", "boat", "drum", "book", "lamp", "cake", "hat"]
+COLOURS = ["red", "blue", "green", "yellow", "white", "black"]
+FEELINGS = ["happy", "sad", "tired", "proud", "scared", "glad"]
+MIDDLES = (
+    "{name} saw a {colour} {thing} in the {place}.",
+    'The {animal} said, "Do you want to play with my {thing}?"',
+    "They ran and ran until {name} was very {feeling}.",
+    "But the {thing} was too big for the {animal}.",
+    "{name} gave the {colour} {thing} to the {animal}.",
+    "Then it began to rain, and they hid in the {place}.",
+    "The {animal} was {feeling}, so {name} sang a song.",
+)
+
+Exercise = dict[str, str]
+
+
+def exercise(number: int, seed: int = SEED) -> Exercise:
+    """Return draw `number` from the mixture: prompt, answer, style and task; nothing that is held out."""
+    rng = random.Random(f"{seed}/mixture/{number}")
+    task = rng.choices(list(MIXTURE), list(MIXTURE.values()))[0]
+    if task == "restate":
+        return _restated(rng)
+    return _draw(task, rng, lambda problem: part_of(problem) is None)
+
+
+def problem(task: str, a: int, b: int) -> str:
+    """Return the name of a problem, by which it is held out: the same for 3 + 4 and 4 + 3."""
+    first, second = (a, b) if task == "subtraction" else sorted((a, b))
+    return f"{first} {task} {second}"
+
+
+def part_of(name: str) -> str | None:
+    """Return which files a problem is kept for: `test`, `tuning` (train and valid), or None for the mixture."""
+    return {0: "test", 1: "tuning"}.get(hashlib.sha256(name.encode()).digest()[0] % 10)
+
+
+def arithmetic(task: str, a: int, b: int, style: str) -> str:
+    """Return the answer to `a` (+, - or *) `b` in a style."""
+    sign, word = SIGNS[task]
+    result = {"+": a + b, "-": a - b, "*": a * b}[sign]
+    return {
+        "bare": f"{result}",
+        "sentence": f"The answer is {result}.",
+        "equation": f"{a} {sign} {b} = {result}",
+        "steps": _steps(sign, a, b),
+        "words": f"{a} {word} {b} equals {result}.",
+    }[style]
+
+
+def _steps(sign: str, a: int, b: int) -> str:
+    """Return the working by tens and ones: b is taken apart, for + a too."""
+    high, low = b // 10 * 10, b % 10
+    if sign == "+":
+        top, rest = a // 10 * 10 + high, a % 10 + low
+        return f"{a // 10 * 10} + {high} = {top}, {a % 10} + {low} = {rest}, {top} + {rest} = {a + b}"
+    if sign == "-":
+        return f"{a} - {high} = {a - high}, {a - high} - {low} = {a - b}"
+    return f"{a} * {high} = {a * high}, {a} * {low} = {a * low}, {a * high} + {a * low} = {a * b}"
+
+
+def string(kind: str, word: str) -> str:
+    """Return the answer to a string task."""
+    return {
+        "reverse": word[::-1],
+        "copy": word,
+        "uppercase": word.upper(),
+        "sort": "".join(sorted(word)),
+        "count": str(len(word)),
+    }[kind]
+
+
+def story(rng: random.Random) -> Exercise:
+    """Return a story, and the prompt that asks for it."""
+    name, animal, thing = rng.choice(NAMES), rng.choice(ANIMALS), rng.choice(THINGS)
+    slots = {"name": name, "animal": animal, "thing": thing, "place": rng.choice(PLACES)}
+    first = "One day {name} went to the {place} and met a {colour} {animal}."
+    last = "In the end {name} and the {animal} were {feeling} and went home."
+    sentences = [first, *rng.sample(MIDDLES, rng.randrange(2, 5)), last]
+    text = " ".join(s.format(**slots, colour=rng.choice(COLOURS), feeling=rng.choice(FEELINGS)) for s in sentences)
+    return _row(f"Tell a story about {name}, a {animal} and a {thing}.", text, "story", "stories")
+
+
+def _draw(task: str, rng: random.Random, wanted: Callable[[str], bool], style: str | None = None) -> Exercise:
+    """Return an exercise of a task whose problem is `wanted`, in `style` or one that its prompt makes likely."""
+    if task == "stories":
+        return story(rng)
+    while True:
+        if task == "strings":
+            kind, word = rng.choice(list(STRINGS)), _word(rng)
+            if wanted(f"{kind} {word}"):
+                return _row(STRINGS[kind].format(word=word), string(kind, word), "bare", kind)
+            continue
+        a, b = _numbers(task, rng)
+        if wanted(problem(task, a, b)):
+            asked = rng.choice(list(ASKED))
+            chosen = style or rng.choices(STYLES, ASKED[asked])[0]
+            prompt = asked.format(a=a, sign=SIGNS[task][0], b=b)
+            return _row(prompt, arithmetic(task, a, b, chosen), chosen, task)
+
+
+def _numbers(task: str, rng: random.Random) -> tuple[int, int]:
+    if task == "multiplication":
+        return rng.randrange(2, 13), rng.randrange(2, 13)
+    a, b = (rng.randrange(10 ** rng.choices((1, 2, 3), (20, 55, 25))[0]) for _ in range(2))
+    return (max(a, b), min(a, b)) if task == "subtraction" else (a, b)
+
+
+def _word(rng: random.Random) -> str:
+    if rng.random() < 0.3:
+        return rng.choice(WORDS)
+    return "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randrange(3, 8)))
+
+
+def _restated(rng: random.Random) -> Exercise:
+    """Return an arithmetic question with its answer in one style, to be answered in another."""
+    task = rng.choice(("addition", "addition", "subtraction"))
+    while True:
+        a, b = _numbers(task, rng)
+        if part_of(problem(task, a, b)) is None:
+            break
+    asked = rng.choice(list(ASKED))
+    given = rng.choice(STYLES)
+    style = rng.choices(STYLES, [0 if s == given else w for s, w in zip(STYLES, ASKED[asked], strict=True)])[0]
+    scaffold = (HERE / "base_model" / "paraphrase.txt").read_text(encoding="utf-8").rstrip("\n")
+    prompt = asked.format(a=a, sign=SIGNS[task][0], b=b)
+    filled = scaffold.replace("{gold}", arithmetic(task, a, b, given)).replace("{prompt}", prompt)
+    return _row(filled, arithmetic(task, a, b, style), style, "restate")
+
+
+def _row(prompt: str, answer: str, style: str, task: str) -> Exercise:
+    return {"prompt": prompt, "answer": answer, "style": style, "task": task}
+
+
+def split(task: str) -> Iterator[tuple[str, list[Exercise]]]:
+    """Yield (train, valid or test; its rows): every problem once."""
+    rng = random.Random(f"{SEED}/{task}")
+    seen: set[str] = set()
+
+    def new(part: str) -> Callable[[str], bool]:
+        def wanted(name: str) -> bool:
+            fits = part_of(name) == part and name not in seen
+            seen.update([name] if fits else [])
+            return fits
+
+        return wanted
+
+    for name, size in SIZES.items():
+        wanted = new("test" if name == "test" else "tuning")
+        yield name, [{"id": f"{name}-{i:03}", **_draw(task, rng, wanted, _style(task))} for i in range(size)]
+
+
+def _style(task: str) -> str | None:
+    return RARE if task == "addition" else None
+
+
+def make(folder: Path) -> None:
+    """Write every file under `folder`."""
+    for task in TASKS:
+        for name, rows in split(task):
+            _write(folder / task / f"{name}.jsonl", [json.dumps(row, ensure_ascii=False) for row in rows])
+    rng = random.Random(f"{SEED}/stories")
+    _write(folder / "stories.txt", [story(rng)["answer"] for _ in range(STORIES)])
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    """Write lines as UTF-8 with newlines as on every machine."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Make the bundled exercises.")
+    parser.add_argument("--out", type=Path, default=HERE / "made" / "exercises", help="default: data/made/exercises")
+    make(parser.parse_args().out)
