@@ -81,8 +81,10 @@ def kept(root: Path) -> str:
 
 
 def discard(root: Path) -> None:
-    """Remove every checkpoint below `root`, and `root`."""
-    shutil.rmtree(root, ignore_errors=True)
+    """Remove every checkpoint below `root`, and `root`: at once, so that a killed process leaves no part of it."""
+    if root.is_dir():
+        with parts.making(root.parent) as part:
+            root.rename(part / root.name)
 
 
 def _fill(folder: Path, tensors: dict[str, dict[str, Tensor]], documents: dict[str, Any]) -> None:

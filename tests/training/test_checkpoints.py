@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from holdfast import parts
 from holdfast.training import checkpoints
 
 TENSORS = {"weights": {"w": torch.arange(6.0).reshape(2, 3)}, "random": {"cpu": torch.arange(5, dtype=torch.uint8)}}
@@ -47,6 +48,18 @@ def test_a_damaged_one_is_passed_over(tmp_path: Path, damage: str) -> None:
     else:
         (folder / "manifest.json").unlink()
     assert checkpoints.newest(tmp_path).step == 1
+
+
+def test_discarding_is_done_at_once(tmp_path: Path, monkeypatch) -> None:
+    write(tmp_path / "tuning", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.shutil, "rmtree", lambda *args, **kwargs: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.discard(tmp_path / "tuning")
+    assert not (tmp_path / "tuning").exists(), "killed while files are removed, none of them is seen any more"
+    parts.sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    checkpoints.discard(tmp_path / "tuning")
 
 
 def test_none_is_found_where_there_is_none(tmp_path: Path) -> None:
