@@ -1,4 +1,7 @@
-"""Greedy answers to many prompts at once: the same tokens as one by one, found again by digest where they are kept."""
+"""Greedy answers to many prompts at once, found again by digest where they are kept.
+
+They are the same tokens as one by one; in bf16, rounding that depends on the batch can turn a near tie.
+"""
 
 from __future__ import annotations
 
