@@ -9,6 +9,9 @@ weights (w), of the task's importance (t) and of the general importance (g), bot
 
 the geometric mean of t / g (what the task wants, over what is to be kept) and t / w (how little has to move for it).
 Moving everything scores 1. Where nothing general was measured g is w. It only orders candidates for the probe.
+
+What it cannot say is where the change lies: Fisher information gathers near the output whatever changed (on MiniLM the
+pooler, 0.6% of the weights, held 45% of it for NusaX Indonesian, and `low` ranked last). So both ends are always tried.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from holdfast.models import Model
 
 FAMILIES = ("low", "middle", "high", "attention", "norms", "feed-forward", "block", "full")
+ENDS = ("low", "high")
 LEAST_TASK = 1 / 3  # of the task's importance, that the block found holds
 _SMALLEST = 1e-12
 
@@ -81,6 +85,13 @@ def under(candidates: list[Candidate], share: float) -> list[Candidate]:
             expected=f"at least {least.share:.4f}, the share of `{least.family}`",
         )
     return kept
+
+
+def shortlist(candidates: list[Candidate], most: int) -> list[Candidate]:
+    """Return at most `most` of ranked candidates, in their order: both `ENDS`, then the best of the rest."""
+    ends = [one for one in candidates if one.family in ENDS][:most]
+    rest = [one for one in candidates if one.family not in ENDS][: most - len(ends)]
+    return [one for one in candidates if one in ends or one in rest]
 
 
 class _Measured:

@@ -75,7 +75,7 @@ def choose(
     given = job.Given(None, assessed, validated, start, recipe, remember, home, teacher)
     model = tune.start_model(given)
     found = candidates.ranked(model, read.load(home, assessed), options.candidates or candidates.FAMILIES)
-    listed = [Tried(one) for one in candidates.under(found, options.share)[: options.most]]
+    listed = [Tried(one) for one in candidates.shortlist(candidates.under(found, options.share), options.most)]
     trials = trial.Trials(given, model)
     chosen = probe(trials, listed, options.budget)
     model.network.to("cpu")

@@ -26,8 +26,8 @@ Family = Literal["low", "middle", "high", "attention", "norms", "feed-forward", 
 
 class Options(choices.Options):
     """`share`: the most of the encoder's weights that may move. `budget`: the most training tokens that all trials
-    together may see, as a share of the full tuning's. `most`: how many candidates are tried. `candidates`: which
-    families are considered (see `holdfast.auto.candidates`); empty means all.
+    together may see, as a share of the full tuning's. `most`: how many candidates are tried (`low` and `high` always).
+    `candidates`: which families are considered (see `holdfast.auto.candidates`); empty means all.
     """
 
     share: float = Field(1.0, gt=0, le=1)

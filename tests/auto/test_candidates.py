@@ -130,6 +130,17 @@ def test_the_share_is_a_cap_and_too_small_a_one_is_refused(model):
         candidates.under(found, 1e-5)
 
 
+def test_the_shortlist_holds_both_ends_and_the_best_of_the_rest(model):
+    found = candidates.ranked(model, made(model, task=["pooler", "LayerNorm"], general=["embeddings", "layer.0."]))
+    order = [one.family for one in found]
+    assert order.index("low") > 3  # it would be left out by rank
+    listed = [one.family for one in candidates.shortlist(found, 4)]
+    rest = [family for family in order if family not in ("low", "high")]
+    assert set(listed) == {"low", "high", *rest[:2]} and listed == sorted(listed, key=order.index)
+    assert {one.family for one in candidates.shortlist(found, 2)} == {"low", "high"}
+    assert candidates.shortlist(found, 99) == found
+
+
 def test_an_unknown_architecture_is_refused():
     from transformers import AutoModelForSequenceClassification, MobileBertConfig
 
