@@ -23,6 +23,7 @@ def pretrain(monkeypatch):
     return pretrain
 
 
+@pytest.mark.slow
 def test_started_again_it_ends_with_the_same_weights(pretrain, tmp_path, monkeypatch):
     pretrain.main([*SMALL, "--out", str(tmp_path / "whole")])
     real = pretrain.take_step
@@ -69,4 +70,4 @@ def test_the_loss_is_the_answers_mean_and_falls(pretrain, tmp_path):
         tokens += one.scored
     losses = [pretrain.take_step(state, encoder, arguments) for _ in range(60)]
     assert losses[0] == pytest.approx(wanted / tokens, rel=1e-2)
-    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
