@@ -113,9 +113,9 @@ class Training(Section):
 class Control(Section):
     """What the controller may do on `valid` so that every contract is kept; without a remembered task it does nothing.
 
-    It looks at `looks` points along the way at least, tries `interpolations` (shares of the way from the start model)
-    and refines them, within `budget`: a share of the tuning's work. Where nothing keeps the contracts with a gain, it
-    tunes again with a stronger anchor, `attempts` tunings in all.
+    It looks at `looks` points along the way and tries `interpolations` (shares of the way from the start model), within
+    `budget`: a share of the tuning's work, which may leave fewer of them. Where contracts broke and nothing keeps them
+    with a gain, it tunes again with a stronger anchor, `attempts` tunings in all.
     """
 
     enabled: bool = True
@@ -319,7 +319,7 @@ def _known_keys(error: ValidationError) -> list[str]:
     for part in error.errors()[0]["loc"][:-1]:
         field = section.model_fields.get(str(part)) or section.model_fields.get(f"{part}_")
         annotation = field.annotation if field else Remember
-        section = annotation if hasattr(annotation, "model_fields") else Remember
+        section = next((a for a in (annotation, *get_args(annotation)) if hasattr(a, "model_fields")), Remember)
     return [field.alias or name for name, field in section.model_fields.items()]
 
 

@@ -2,7 +2,7 @@
 
 `trajectory.json` holds
 
-    start, allowed   the start model's accuracy on `valid` by task, and the drop allowed by task (half its margin)
+    start, allowed   the start model's accuracy on `valid` by task, and the most drop allowed (half its margin)
     attempts         per tuning: updates, anchors, rows looked at by task, work and seconds of tuning and controller
     candidates       in the order in which they were looked at: name, place, look, work, seconds, chosen
     chosen, why      the chosen candidate's name and the reason, None where there was no look

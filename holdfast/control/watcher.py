@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast import anatomy, digests, inference
+from holdfast import digests, inference
 from holdfast.control import plan, search, weights
 from holdfast.control.journal import Journal
 from holdfast.control.search import Seen
@@ -106,7 +106,7 @@ class Watcher:
         """Give the model the weights of a candidate."""
         import torch
 
-        values = weights.made(candidate, self.start, self._tuned(candidate.step), self._part)
+        values = weights.made(candidate, self.start, self._tuned(candidate.step))
         with torch.no_grad():
             for name, parameter in self.job.moving.items():
                 parameter.copy_(values[name])
@@ -153,10 +153,6 @@ class Watcher:
         if self._since is not None:
             self.journal.spend("tuning", time.perf_counter() - self._since)
             self._since = None
-
-    def _part(self, name: str) -> str:
-        inside = name.startswith(self.job.model.encoder_prefix)
-        return anatomy.part(self.job.model, name) if inside else "head"
 
     def _tuned(self, update: int) -> dict[str, Tensor]:
         """Return the weights kept after an update; raises `Corrupt` when they are not what was written."""

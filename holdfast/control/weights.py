@@ -1,4 +1,4 @@
-"""Candidates: where a tuning was at some update, drawn back towards the start model, in whole or in parts.
+"""Candidates: where a tuning was at some update, drawn back towards the start model.
 
 Between the start's weights w0 and the tuned ones w lies w0 + share * (w - w0) (WiSE-FT, Wortsman et al. 2022), for the
 head too. LoRA's change is B A with B = 0 at the start, so only B is scaled: the change itself is then share * B A.
@@ -6,7 +6,7 @@ head too. LoRA's change is B A with B = 0 at the start, so only B is scaled: the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ _TUNED_ALONE = ".lora_A."
 
 @dataclass(frozen=True)
 class Candidate:
-    """The weights after an update of an attempt; `share` of the way from the start, with the parts in `back` put back.
+    """The weights after an update of an attempt, `share` of the way from the start.
 
     `share` is above 0: the start model itself is no candidate.
     """
@@ -26,7 +26,6 @@ class Candidate:
     attempt: int
     step: int
     share: float = 1.0
-    back: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -34,31 +33,24 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What people call it, such as `update 84, 75% of the way, embeddings put back`."""
+        """What people call it, such as `update 84, 75% of the way`."""
         parts = [f"update {self.step}"]
         if self.attempt > 1:
             parts[0] = f"attempt {self.attempt}, {parts[0]}"
         if self.share < 1:
             parts.append(f"{100 * self.share:.4g}% of the way")
-        if self.back:
-            parts.append(f"{', '.join(self.back)} put back")
         return ", ".join(parts)
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON-able values."""
-        return {**asdict(self), "back": list(self.back)}
+        return asdict(self)
 
 
-def made(
-    candidate: Candidate, start: Mapping[str, Tensor], tuned: Mapping[str, Tensor], part: Callable[[str], str]
-) -> dict[str, Tensor]:
-    """Return a candidate's weights, given the start's and the tuned ones by name; `part(name)` says what each is of."""
-    return {name: _one(candidate, name, start[name], tuned[name], part(name)) for name in tuned}
-
-
-def _one(candidate: Candidate, name: str, start: Tensor, tuned: Tensor, part: str) -> Tensor:
-    if _TUNED_ALONE in name:
-        return tuned
-    if part in candidate.back:
-        return start
-    return tuned if candidate.share == 1 else start + candidate.share * (tuned - start)
+def made(candidate: Candidate, start: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a candidate's weights by name, given the start's and the tuned ones."""
+    if candidate.share == 1:
+        return dict(tuned)
+    return {
+        name: value if _TUNED_ALONE in name else start[name] + candidate.share * (value - start[name])
+        for name, value in tuned.items()
+    }

@@ -4,8 +4,10 @@
     looks = [watch.look(), ...]                # the model as it is now: any weights, any head in place
     chosen = best(looks)                       # an index; looks[chosen].kept says whether it keeps every contract
 
-A contract is kept when the paired drop in accuracy on `valid` is at most half its margin: the verdict's own interval
-rule on a hundred rows would leave nothing but the start model. `test` is never read.
+A contract is kept on `valid` by a gentler rule than the verdict's, which on a hundred rows would leave little but the
+start model: the paired drop in accuracy is at most half the margin, and its one-sided bound at `CONFIDENCE` is below
+the margin (where so few rows could not show that even without a flip, the drop alone decides). Without the bound, what
+is best on `valid` is too often only lucky there. `test` is never read.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holdfast import inference, rows
-from holdfast.forgetting import metrics
+from holdfast.forgetting import intervals, metrics
 from holdfast.forgetting.outcomes import Scores
 from holdfast.forgetting.scorer import Scorer
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from holdfast.records import DatasetVersion, Start, Validated
     from holdfast.spec import Recipe, Remember
 
+CONFIDENCE = 0.9
 _ROUNDING = 1e-9
 _DIGITS = 6
 
@@ -36,7 +39,7 @@ _DIGITS = 6
 class Seen:
     """A task on `n` valid rows: accuracy and mean log-loss per item of the start model (`before`) and of the one seen.
 
-    `margin` is the contract's, None for the target.
+    `margin` is the contract's, None for the target; `flips`: items right before and wrong now, and the other way.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Seen:
     loss_before: float
     loss: float
     margin: float | None = None
+    flips: tuple[int, int] | None = None
 
     @property
     def drop(self) -> float:
@@ -53,11 +57,19 @@ class Seen:
         return self.before - self.after
 
     @property
+    def bound(self) -> float | None:
+        """The one-sided upper bound of the drop, or None where flips are unknown or so few rows could not show it."""
+        if self.flips is None or self.margin is None or not intervals.establishable(self.n, self.margin, CONFIDENCE):
+            return None
+        return float(intervals.drop_upper(*self.flips, self.n, CONFIDENCE))
+
+    @property
     def excess(self) -> float:
-        """How far the drop is beyond half the margin, in margins; 0 where the contract is kept, and for the target."""
+        """How far drop or bound is beyond what is allowed, in margins; 0 where that is kept, and for the target."""
         if self.margin is None:
             return 0.0
-        beyond = (self.drop - self.margin / 2) / self.margin
+        bound = self.margin if self.bound is None else self.bound
+        beyond = max(self.drop - self.margin / 2, bound - self.margin) / self.margin
         return beyond if beyond > _ROUNDING else 0.0
 
 
@@ -109,10 +121,11 @@ class Look:
 def from_document(document: Mapping[str, Any]) -> Look:
     """Return the look that `Look.document` described."""
     names = [field.name for field in dataclasses.fields(Seen)]
-    target, *old = (
-        Seen(**{name: task[name] for name in names}) for task in (document["target"], *document["remembered"])
-    )
-    return Look(target, tuple(old))
+    found = []
+    for task in (document["target"], *document["remembered"]):
+        values = {name: task[name] for name in names}
+        found.append(Seen(**{**values, "flips": tuple(values["flips"]) if values["flips"] else None}))
+    return Look(found[0], tuple(found[1:]))
 
 
 def best(looks: Sequence[Look]) -> int:
@@ -179,14 +192,17 @@ class Watch:
             after = Scores.read(logits, self.model.labels, task.gold)
         finally:
             self.model.use_head(place)
+        right_before, right = (scores.predicted == np.array(task.gold) for scores in (before, after))
+        positive, negative = metrics.flips(right_before, right)
         return Seen(
             name=task.name,
             n=len(task.gold),
-            before=_accuracy(before, task.gold),
-            after=_accuracy(after, task.gold),
+            before=float(np.mean(right_before)),
+            after=float(np.mean(right)),
             loss_before=metrics.nll(before.gold_log_probability),
             loss=metrics.nll(after.gold_log_probability),
             margin=task.margin,
+            flips=(negative, positive),
         )
 
     def _start_scores(self, task: _Task, scorer: Scorer) -> Scores:
@@ -230,7 +246,3 @@ def stratified(labels: Sequence[str], count: int, seed: int) -> list[int]:
         take[label] += 1
     drawn = [int(i) for label, found in places.items() for i in generator.choice(found, take[label], replace=False)]
     return sorted(drawn)
-
-
-def _accuracy(scores: Scores, gold: list[str]) -> float:
-    return float(np.mean(scores.predicted == np.array(gold)))

@@ -1,10 +1,12 @@
 """Looks at a model on `valid`: what they count, and which one is best."""
 
+import json
+
 import numpy as np
 import pytest
 
 from holdfast import inference, models, rows, spec
-from holdfast.forgetting import watch
+from holdfast.forgetting import intervals, watch
 from holdfast.forgetting.watch import Look, Seen
 from holdfast.records import Start, Validated
 
@@ -32,6 +34,24 @@ def test_a_contract_is_kept_up_to_half_its_margin() -> None:
     assert look(0.1, 0.03, 0.05).violation == pytest.approx(0.5)
 
 
+def flipped(negative: int, positive: int, n: int, margin: float = 0.05) -> Seen:
+    return Seen("old", n, 0.9, 0.9 - (negative - positive) / n, 0.3, 0.4, margin, (negative, positive))
+
+
+def test_a_drop_that_is_too_uncertain_is_not_kept() -> None:
+    assert flipped(2, 2, 100).excess == 0
+    assert flipped(10, 9, 100).excess > 0, "one point, but 19 of 100 answers changed"
+    assert flipped(100, 90, 1000).excess == 0
+    bound = intervals.drop_upper(10, 9, 100, 0.9)
+    assert flipped(10, 9, 100).excess == pytest.approx((bound - 0.05) / 0.05)
+
+
+def test_where_no_bound_could_show_it_the_drop_alone_decides() -> None:
+    assert flipped(0, 0, 20).excess == 0, "20 rows could not show a margin of 5 points"
+    assert flipped(1, 1, 20).excess == 0
+    assert flipped(1, 0, 20).excess > 0
+
+
 def test_the_largest_gain_that_keeps_every_contract_is_best() -> None:
     assert watch.best([look(0.1, 0.0), look(0.2, 0.02), look(0.4, 0.03)]) == 1
     assert watch.best([look(-0.1, 0.0), look(0.4, 0.03)]) == 0
@@ -53,8 +73,8 @@ def test_without_remembered_tasks_every_look_keeps_its_contracts() -> None:
 
 
 def test_a_look_comes_back_from_its_document() -> None:
-    one = look(0.2, 0.01, 0.04)
-    assert watch.from_document(one.document()) == one
+    one = Look(look(0.2).target, (flipped(3, 1, 100), flipped(0, 0, 20)))
+    assert watch.from_document(json.loads(json.dumps(one.document()))) == one
 
 
 def watched(home, start: Start, toy_rows, **limits: int):
@@ -77,6 +97,8 @@ def test_a_look_is_accuracy_and_log_loss_computed_by_hand(home, tiny_start: Star
         gold = rows.label_ids(items, LABELS)
         chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
         assert task.n == len(items)
+        assert task.flips is not None
+        assert (task.flips[1] - task.flips[0]) / task.n == pytest.approx(task.after - task.before)
         assert task.after == np.mean(logits.argmax(1) == gold)
         assert task.loss == pytest.approx(-np.mean([np.log(c[g]) for c, g in zip(chances, gold, strict=True)]))
     assert (seen.target.margin, seen.remembered[0].margin) == (None, 0.1)
