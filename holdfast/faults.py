@@ -58,7 +58,8 @@ def out_of_memory(error: BaseException) -> bool:
 def disk_full(error: BaseException, folder: Path | None, detail: str = "") -> DiskFull:
     """Return the error for a full disk: which folder, how much is free there, what is kept, what to do."""
     causes = list(_causes(error))
-    named = [c.filename for c in causes if isinstance(c, OSError) and c.errno in _FULL and c.filename]
+    files = [c.filename2 or c.filename for c in causes if isinstance(c, OSError) and c.errno in _FULL]
+    named = [file for file in files if file]  # where a copy failed, `filename` is the one that was read
     why = next((text for text in _FULL_TEXTS if any(text in str(cause) for cause in causes)), "No space left")
     place = str(named[0] if named else folder or "the disk")
     said = f"{place}: cannot be written: {why[0].lower()}{why[1:]}{_free(folder)}" + (f"; {detail}" if detail else "")

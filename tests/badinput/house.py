@@ -130,9 +130,21 @@ class House:
             patch.setenv(name, value)
             yield
 
+    def adapter(self, name: str = "toy") -> Path:
+        """Return the folder of the adapter of a name's version 1 in the home's store."""
+        from holdfast.registry import versions
+
+        start = versions.fetch(name, "1", self.home)
+        assert start.adapter
+        return self.home.store.path(start.adapter)
+
     def forget(self) -> None:
         """Forget every stage's result, as if each had to run again."""
         self._results.clear()
+
+    def plain(self, message: str) -> str:
+        """Return a message without the temporary folders of this house."""
+        return message.replace(f"{self.project}/", "").replace(str(self.home.path), "HOME").replace(str(self.root), "")
 
     def visible(self) -> dict[str, Any]:
         """Return everything that the registry, MLflow and the ledger show."""
