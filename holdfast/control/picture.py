@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_KEPT, _LOST, _PATH, _CHOSEN, _GREY = "#2a7f3f", "#b3261e", "#1f5fa8", "#e0a100", "#6f6f6f"
-_ATTEMPTS = ("o", "s", "D", "^", "v")
+_KEPT, _LOST, _CHOSEN, _GREY = "#2a7f3f", "#b3261e", "#e0a100", "#6f6f6f"
+_PATHS, _MARKERS = ("#1f5fa8", "#7b4fa3", "#0f8a8a", "#a05a2c", "#555577"), ("o", "s", "D", "^", "v")
 
 Json = dict[str, Any]
 
@@ -23,7 +23,7 @@ def draw(trajectory: Json, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(8, 5.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     candidates = trajectory["candidates"]
@@ -38,7 +38,9 @@ def draw(trajectory: Json, path: Path) -> None:
     axes.set_title("What was learned against what was kept, on valid", fontsize=11, loc="left")
     axes.grid(alpha=0.2)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="best", fontsize=8, framealpha=0.9)
+    for colour, words in ((_KEPT, "keeps every contract"), (_LOST, "breaks a contract")):
+        axes.plot([], [], "o", color=colour, label=words)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False, markerscale=0.75)
     figure.savefig(path, dpi=130, metadata={"Software": None})
 
 
@@ -56,11 +58,11 @@ def _place(candidate: Json, task: str) -> tuple[float, float]:
 
 def _attempt(axes: Axes, number: int, candidates: list[Json], task: str) -> None:
     """Draw one tuning: its way through the looks, a line from every point that was drawn back, every candidate."""
-    suffix = f", attempt {number}" if number > 1 else ""
+    suffix, turn = f", attempt {number}" if number > 1 else "", (number - 1) % len(_PATHS)
     points = sorted((c for c in candidates if c["share"] == 1), key=lambda c: c["step"])
     way = [(0.0, 0.0), *(_place(point, task) for point in points)]
     label = f"tuned, after so many updates{suffix}"
-    axes.plot(*zip(*way, strict=True), color=_PATH, linewidth=1.6, alpha=0.7, label=label)
+    axes.plot(*zip(*way, strict=True), color=_PATHS[turn], linewidth=1.6, alpha=0.7, label=label)
     label = f"drawn back, so much of the way{suffix}"
     for point in points:
         back = sorted((c for c in candidates if c["step"] == point["step"]), key=lambda c: -c["share"])
@@ -68,7 +70,7 @@ def _attempt(axes: Axes, number: int, candidates: list[Json], task: str) -> None
             line = [*(_place(c, task) for c in back), (0.0, 0.0)]
             axes.plot(*zip(*line, strict=True), color=_GREY, linewidth=1.2, linestyle="--", label=label)
             label = ""
-    _dots(axes, candidates, task, _ATTEMPTS[(number - 1) % len(_ATTEMPTS)])
+    _dots(axes, candidates, task, _MARKERS[turn])
 
 
 def _dots(axes: Axes, candidates: list[Json], task: str, marker: str) -> None:
