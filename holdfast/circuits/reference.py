@@ -59,8 +59,8 @@ def measure(network: Network, chunks: list[Chunk], positions: Positions) -> Refe
             last = number == len(network.layers) - 1
             weights = token_weights(chunk, positions, last)
             values = torch.cat((weights, weights * mixed.squeeze(1)), 1)
-            place = chunk.packed.position[chunk.packed.read] if last else chunk.packed.position
-            for index in (torch.full_like(place, longest), place) if longest else (torch.zeros_like(place),):
+            overall = torch.full((len(values),), longest, device=values.device)
+            for index in (overall,) if last or not longest else (overall, chunk.packed.position):
                 totals[number].index_add_(0, index, values[:, :1])
                 sums[number].index_add_(0, index, values[:, 1:])
             return mixed
