@@ -59,7 +59,7 @@ FAMILIES = (
         embeddings=("embeddings.",),
     ),
     Family(
-        types=("llama", "mistral", "qwen2"),
+        types=("llama", "mistral", "qwen2", "qwen3"),
         layer="layers.",
         query="self_attn.q_proj",
         key="self_attn.k_proj",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from holdfast import anatomy
 from holdfast import rows as datasets
 from holdfast.circuits import find
 from holdfast.errors import BadInput
@@ -31,7 +32,9 @@ def keep(
 
     CT-SFT finds it where the model is competent, on the old task, and trains it on the new one; so the task is the
     first remembered one that has training rows, through its head, unless settings or the lack of one say `learned`.
+    Raises `BadInput` where the heads' weights are not in tensors of their own (GPT-2), and what `find.find` raises.
     """
+    anatomy.family(model, "circuit")  # or its heads could be found, and not be selected afterwards
     task = _task(validated, settings, learn, remember, home, model)
     circuit = find.find(model, task, settings, training.max_length, training.seed, report)
     with home.store.scratch() as scratch:
