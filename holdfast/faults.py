@@ -16,6 +16,7 @@ from holdfast.errors import BadInput, DiskFull, HoldfastError, OutOfMemory
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_TEXTS = (*(os.strerror(number) for number in sorted(_FULL)), "database or disk is full")
+ROOM = 32_000_000  # bytes free below which a run is not begun: the databases of a fresh home alone take several MB
 _MEMORY_TEXTS = ("out of memory", "not enough memory", "allocate memory", "bad_alloc")
 
 
@@ -35,6 +36,13 @@ def told(error: BaseException, folder: Path | None) -> HoldfastError | None:
     if isinstance(error, OSError) and error.strerror:
         return HoldfastError(f"{error.filename or folder or 'the system'}: {error.strerror}")
     return None
+
+
+def check_room(folder: Path) -> None:
+    """Raise `DiskFull` where less than `ROOM` is free: what starts then fails late, and says something else."""
+    if shutil.disk_usage(folder).free < ROOM:
+        said = f"{folder}: the disk is nearly full{_free(folder)}; expected at least {ROOM / 1e6:g} MB"
+        raise DiskFull(f"{said}. Make room and run the same command again, or choose another folder with --home")
 
 
 def full(error: BaseException) -> bool:

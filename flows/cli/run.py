@@ -22,6 +22,9 @@ def run(
         place = common.enter(home)
         from flows import chain
         from flows.cli import bars
+        from holdfast import faults
+
+        faults.check_room(place.path)
 
         with bars.plain_lines() if json else bars.best():
             result = chain.run(file, set_ or [], place, announce=_announce)

@@ -57,10 +57,12 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_really_full(command: Callable, toy: Path, small_disk: Callable[[int], Path]) -> None:
-    home = small_disk(4) / "home"
+def test_a_run_on_a_nearly_full_disk_is_not_begun(
+    command: Callable, toy: Path, small_disk: Callable[[int], Path]
+) -> None:
+    home = small_disk(8) / "home"
     code, answer, stderr = command("run", str(toy), home=home)
-    assert code == 1 and "Make room and run the same command again" in answer["error"], (answer, stderr)
+    assert code == 1 and "the disk is nearly full" in answer["error"] and "Make room" in stderr, (answer, stderr)
     small_disk(200)
     code, answer, stderr = command("run", str(toy), home=home)
     assert code == 0 and answer["verdict"] == "promoted", stderr
