@@ -3,8 +3,10 @@
 Both start from a model that knows the sentiment of `data/made/english`.
 
 *input*: what words mean has changed. Of eight opinion words, four have changed sides (`terrible` is praise); grammar,
-labels and everything else stay. The words are frequent, and how they combine (`not`, `at first ... but now`) is as it
-was, in frames of which valid and test hold unseen ones: who relearns the words low in the network keeps all of that.
+labels and everything else stay. Only frames that turn a word round are used (`not terrible at all`, `at first terrible,
+but now ...`), of which valid and test hold unseen ones: who relearns the words low in the network still knows how they
+combine, who relearns high would have to learn that anew. (With the plain frames too, `the parcel was terrible`, high
+layers did better even when tuned in full, 79.0% against 75.0% at seed 1: a word by itself can be relearned anywhere.)
 
 *output*: what the labels mean has changed. `positive` and `negative` have changed places, in messages whose opinion
 words are others in valid and test than in train: who relearns the labels high in the network gets every word right,
@@ -39,7 +41,10 @@ def rows(kind: str, seed: int) -> dict[str, list[dict[str, Any]]]:
 
 
 def _split(kind: str, seed: int, role: str, words: dict[str, Any], seen: set[str]) -> list[dict[str, Any]]:
-    maker = make.Maker(copy.deepcopy(words), "english", seen)
+    words = copy.deepcopy(words)
+    if kind == "input":
+        _only_turning(words["english"]["frames"])
+    maker = make.Maker(words, "english", seen)
     drawn = random.Random(f"{kind}/{seed}")
     shuffled = {label: drawn.sample(known, len(known)) for label, known in maker.opinions.items()}
     maker.opinions = _remapped(shuffled) if kind == "input" else _own(shuffled, role)
@@ -49,6 +54,12 @@ def _split(kind: str, seed: int, role: str, words: dict[str, Any], seen: set[str
     texts = [(maker.message(label, role != "train", rng), label) for label in labels]
     shown = {label: label if kind == "input" else _OTHER[label] for label in make.LABELS}
     return [{"id": f"{role}-{i:03}", "text": text, "label": shown[label]} for i, (text, label) in enumerate(texts)]
+
+
+def _only_turning(frames: dict[str, Any]) -> None:
+    """Keep those opinion frames that hold a word of the other side."""
+    for label, other in (("positive", "{neg}"), ("negative", "{pos}")):
+        frames[label] = {part: [frame for frame in found if other in frame] for part, found in frames[label].items()}
 
 
 def _remapped(words: dict[str, list[str]]) -> dict[str, list[str]]:

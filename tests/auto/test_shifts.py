@@ -43,13 +43,19 @@ def plain(rows, label):
     return {match.group(1) for match in found if match}
 
 
-def test_half_of_the_words_changed_sides_in_the_input_shift(shifts):
+def denied(row):
+    """The opinion word of `the THING was not WORD at all`."""
+    return re.findall(r"the \w+ was not (\w+) at all\.", row["text"].lower())
+
+
+def test_half_of_the_words_changed_sides_in_the_input_shift_and_every_frame_turns_them(shifts):
     rows = [row for own in shifts.rows("input", 3).values() for row in own]
     used = opinions(shifts, rows)
     assert {label: len(words) for label, words in used.items()} == {"positive": 4, "negative": 4}
     for label, other in (("positive", "negative"), ("negative", "positive")):
-        said = plain(rows, label)
-        assert len(said & used[other]) == 2 and len(said & used[label]) == 2
+        turned = {word for row in rows if row["label"] == other for word in denied(row)}
+        assert len(turned & used[other]) == 2 and len(turned & used[label]) == 2
+        assert not plain(rows, label)
 
 
 def test_labels_change_places_and_words_are_held_out_in_the_output_shift(shifts):
