@@ -13,8 +13,8 @@
    same to the byte. Regret is the best fixed selection's test accuracy, known only afterwards, minus that of `auto`.
 
 Every finished unit is a line of results/auto.jsonl and is not run again; `--again` drops them, as a change of the code
-should. The controller is off in all arms. Trials see at most `auto.budget` of the tokens of one tuning. Tunings here are
-short (about 60 updates), so the budget is 1.0, twice the default: a trial of two or three updates says nothing.
+should. The controller is off in all arms. Trials see at most `auto.budget` of the tokens of one tuning. Tunings are
+short here (about 60 updates), so the budget is 1.0, twice the default: a trial of two or three updates says nothing.
 Intervals are Student's t, 95%, over seeds; for regret over the means per seed of the three languages.
 """
 
