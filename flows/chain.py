@@ -21,9 +21,11 @@ def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], 
 
     Raises `BadInput` when files need each other in a circle, `HoldfastError` when a needed one was not promoted.
     """
+    from flows import server
     from flows.adapt import adapt
 
     _import_early()
+    server.end_with_us()
 
     def one(path: Path, changes: list[str]) -> Result:
         return Result(**asyncio.run(adapt(str(path), changes, str(home.path))))
