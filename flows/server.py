@@ -21,7 +21,7 @@ def end_with_us() -> None:
         return
 
     def watched(server: SubprocessASGIServer) -> subprocess.Popen[Any]:
-        process = start(server)
+        process: subprocess.Popen[Any] = start(server)
         _watch(process.pid)
         return process
 
