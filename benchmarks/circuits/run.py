@@ -91,7 +91,7 @@ def plain_score(
 
 
 def measure(network: Any, count: int, pairs: int) -> dict[str, Any]:
-    encoded, targets = rows(count), [i % 3 for i in range(count)]
+    encoded, targets = rows(count), [i % network.config.num_labels for i in range(count)]
     network.requires_grad_(False)
     parts = architectures.describe(network)
     chunks = examples.chunks(network, parts, encoded, targets)

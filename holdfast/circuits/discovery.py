@@ -2,10 +2,13 @@
 
 A round scores every head outside the circuit that lies under one of the round's targets, adds the highest, prunes
 (while some head's removal raises the margin, the one that raises it most goes), and makes what it added the next
-targets. It ends when the circuit is about as good as the network, got no better, or nothing lies below. A round that
-made the circuit worse is taken back (inferred). A score is divided by the mean absolute score of its layer where
-`normalise` says so: the paper divides by the layer's average, its code by the sum, which can change the sign. Scores
-towards the answer are left as they are: they are all in one unit, the margin's (inferred).
+targets. It ends when the circuit is about as good as the network. Inferred: a round that made the circuit no better is
+taken back; after such a round, and where nothing lies below (the best heads may be in the first layer), a round aims at
+the answer again, and discovery ends when that helps no more (the paper's ends at once); what was pruned stays out.
+
+Scores towards heads are divided by the mean absolute score of their layer where `normalise` says so: the paper divides
+by the layer's average, its code by the sum, which can change the sign. Scores towards the answer are left as they are:
+they are all in one unit, the margin's (inferred; dividing them makes MiniLM's circuit worse, `docs/circuits.md`).
 """
 
 from __future__ import annotations
@@ -52,18 +55,20 @@ def discover(relevance: Relevance, faithful: Faithful, top: float, most: int, cl
     targets: list[Head] = []
     rounds: list[Round] = []
     best = 0.0
-    for number in range(most):
-        scores = relevance.answer if number == 0 else towards(relevance, targets)
-        added = highest(scores, circuit, batch, normalise and number > 0)
-        if not added:
-            break
-        grown, pruned, reached = prune([*circuit, *added], faithful)
-        kept = reached > best
-        rounds.append(Round(targets, added, pruned, reached, kept))
-        if not kept:
-            break
-        circuit, best, targets = grown, reached, added
-        if abs(reached - 1) < close:
+    while len(rounds) < most:
+        scores = towards(relevance, targets) if targets else relevance.answer
+        spent = [*circuit, *(head for one in rounds for head in one.pruned)]
+        added = highest(scores, spent, batch, normalise and bool(targets))
+        if added:
+            grown, pruned, reached = prune([*circuit, *added], faithful)
+            rounds.append(Round(targets, added, pruned, reached, reached > best))
+        if added and reached > best:
+            circuit, best, targets = grown, reached, [head for head in added if head in grown]
+            if abs(reached - 1) < close:
+                break
+        elif targets:
+            targets = []
+        else:
             break
     return Found(circuit, rounds)
 

@@ -39,6 +39,13 @@ def test_a_head_whose_removal_helps_is_pruned_and_a_round_that_does_not_help_is_
     assert len(found.rounds) == 2 and not found.rounds[1].kept
 
 
+def test_where_nothing_lies_below_the_answer_is_aimed_at_again():
+    worth = {(0, 0): 0.5, (0, 1): 0.3, (1, 2): 0.2}
+    scores = table({(0, 0): 1.0, (0, 1): 0.9, (1, 2): 0.8})
+    found = discovery.discover(scores, lambda c: sum(worth[h] for h in c), 1 / 12, 9, 0.05, True)
+    assert found.heads == [(0, 0), (0, 1), (1, 2)] and all(one.targets == [] for one in found.rounds)
+
+
 def test_scores_towards_heads_are_divided_by_the_mean_size_of_their_layer_when_asked_for():
     scores = torch.tensor([[0.1, 0.01, 0.01, 0.0], [2.0, 3.0, 2.5, 0.0]])
     assert discovery.highest(scores, [], 2, False) == [(1, 1), (1, 2)]
