@@ -101,6 +101,7 @@ def test_uncontrolled_breaks_the_contract_and_controlled_keeps_it_with_a_gain(co
     assert chosen["target"]["gain"] > 0.1
     assert found["chosen"] == chosen["name"]
     assert found["why"].startswith("the largest gain of")
+    assert all(0 < c["share"] <= 1 and c["step"] > 0 for c in found["candidates"]), "the start is never a candidate"
     version = tuning.start.model_copy(update={"adapter": tuned.adapter})
     again = models.load_with_head(version, tuning.home, "mood", ("negative", "positive"), 0)
     watching = Watch(again, tuning.start, tuning.validated, tuning.recipe, tuning.remember, tuning.home)
@@ -111,17 +112,10 @@ def test_uncontrolled_breaks_the_contract_and_controlled_keeps_it_with_a_gain(co
     assert not list(tuning.home.checkpoints.glob("*"))
 
 
-def test_the_start_is_never_a_candidate(conflict) -> None:
-    tuning = conflict()
-    found = told(tuning, tuning.run())
-    assert all(0 < c["share"] <= 1 and c["step"] > 0 for c in found["candidates"])
-
-
-@pytest.mark.parametrize("budget", [0.3, 0.7])
-def test_the_budget_holds_in_work(conflict, budget: float) -> None:
-    tuning = conflict(control={"budget": budget, "attempts": 1})
-    spent = told(tuning, tuning.run())["spent"]
-    assert 0 < spent["work"]["controller"] <= budget * spent["work"]["tuning"]
+def test_the_budget_holds_in_work(conflict) -> None:
+    tuning = conflict(control={"budget": 0.3, "attempts": 1})
+    work = told(tuning, tuning.run())["spent"]["work"]
+    assert 0 < work["controller"] <= 0.3 * work["tuning"]
 
 
 def test_a_budget_that_pays_for_no_look_is_said_and_changes_nothing(conflict) -> None:
@@ -138,9 +132,9 @@ def test_looking_changes_nothing_of_the_tuning_itself(conflict) -> None:
     assert with_looks["valid"] == without["valid"]
 
 
-@pytest.mark.parametrize("at", [1, 3, 6])
+@pytest.mark.parametrize("at", [2, 6])
 def test_killed_at_a_look_it_comes_to_the_same_bytes(conflict, run_twice_broken, at: int) -> None:
-    """The first look comes before the first checkpoint, the third before the third, the sixth is at a candidate."""
+    """The second look is along the way, the sixth at a candidate."""
     tuning = conflict(training={"checkpoints_per_epoch": 2})
     same(tuning, *run_twice_broken(tuning, at))
 
@@ -162,7 +156,7 @@ def test_nothing_is_looked_at_twice_by_the_process_that_goes_on(conflict, monkey
 
 
 def test_where_nothing_keeps_it_tunes_again_with_a_firmer_anchor_and_says_so(conflict, monkeypatch) -> None:
-    tuning = conflict(control={"budget": 1.0, "attempts": 2}, training={"epochs": 3})
+    tuning = conflict(control={"budget": 1.0, "attempts": 2}, training={"epochs": 2})
     strict = replace(tuning, remember=(tuning.remember[0].model_copy(update={"margin": 0.05}),))
     real = Watch.look
 
@@ -183,7 +177,7 @@ def test_where_nothing_keeps_it_tunes_again_with_a_firmer_anchor_and_says_so(con
 
 def test_killed_in_the_second_attempt_the_first_is_not_trained_again(conflict, run_twice_broken, monkeypatch) -> None:
     monkeypatch.setattr(search, "qualifies", lambda seen: False)
-    tuning = conflict(control={"budget": 1.0, "attempts": 2})
+    tuning = conflict(control={"budget": 1.0, "attempts": 2, "looks": 2}, training={"epochs": 2})
     first = len(told(tuning, tuning.run())["candidates"]) // 2
     same(tuning, *run_twice_broken(tuning, first + 2))
 
