@@ -106,6 +106,9 @@ def test_who_loses_the_race_is_told_and_changes_nothing(make, place: Home, monke
     with pytest.raises(Conflict, match="expected generation 1, met 2"):
         gate.gate(registered, work.evaluated, Gate(), place)
     assert ledger.at(place).champion("raced").who == "someone"
+    assert _aliases(place, "raced") == {"champion": "1"}, "who lost sets no alias"
+    assert [line["place"] for line in versions.list("raced", place)] == ["champion", ""]
+    assert _aliases(place, "raced")["champion"] == "1"
 
 
 def test_a_changed_gate_judges_the_champion_again_without_dethroning_it(make, place: Home) -> None:

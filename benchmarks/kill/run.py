@@ -1,0 +1,173 @@
+"""Every point at which a process is killed, for every method: the same bytes afterwards, and nothing lost.
+
+    .venv/bin/python -m benchmarks.kill.run                         # every point and method, and one through Prefect
+    .venv/bin/python -m benchmarks.kill.run --methods anchors/ewc   # some methods
+    .venv/bin/python -m benchmarks.kill.run --flow parameters/lora  # which methods go through the whole flow
+
+On a tiny random encoder that has learned one task and learns another, its opposite. An uninterrupted run says what
+the bytes should be. Then processes kill themselves (SIGKILL) at one point after the other, each going on from where the
+last one died; what is visible right after a kill must be whole, and there must be a champion at all times. The last
+process runs to the end, and its `adapter_model.safetensors` and `adapter_config.json` must be the same bytes. Methods
+are the choices found on the axes, each beside defaults (`world.py`): a later one is in the table without being named.
+
+Writes `kill.json` and `kill.md` into `benchmarks/results`, and exits with 1 where anything was wrong, or where a
+process never came to its point. Most pictures are left out: drawing them would take most of the time.
+"""
+
+import argparse
+import contextlib
+import gc
+import importlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from benchmarks.kill import trials, world
+from holdfast.home import Home
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+FLOW = ("parameters/layers",)
+_SPINE, _FLOW = "The stages, process by process", "The whole flow, with Prefect"
+_MARKS = {trials.SAME: "=", trials.ABSENT: "o"}
+
+
+def main() -> int:
+    """Run what is asked for, write the table, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="*", default=world.methods(), help="axis/choice; all where left out")
+    parser.add_argument("--flow", nargs="*", default=FLOW, help="methods that also go through the whole flow")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where the tables go")
+    options = parser.parse_args()
+    Figure.savefig = _no_picture
+    place = Path(tempfile.mkdtemp(prefix="holdfast-kill-"))
+    found = {"command": " ".join(["python -m benchmarks.kill.run", *sys.argv[1:]]), "machine": _machine()}
+    tables = {_SPINE: _spine(place / "spine", options.methods), _FLOW: _flow(place / "flow", options.flow)}
+    wanted = {_SPINE: len(options.methods), _FLOW: len(options.flow)}
+    for title, rows in tables.items():
+        found[title] = {"methods": wanted[title], "found": {}}
+        for method, row in rows:
+            found[title]["found"][method] = row
+            _write({**found, "seconds": round(sum(os.times()[:4]))}, options.out)
+    print((options.out / "kill.md").read_text())
+    every = [said for title in tables for row in found[title]["found"].values() for said in row.values()]
+    return 0 if all(said in _MARKS for said in every) else 1
+
+
+def _write(found: dict[str, Any], out: Path) -> None:
+    """Write what is found so far, so that a run that is stopped has not been for nothing."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "kill.json").write_text(json.dumps(found, indent=1) + "\n")
+    (out / "kill.md").write_text(_text(found))
+
+
+def _no_picture(figure: Figure, place: Any, **options: Any) -> None:
+    """Stand in for matplotlib's drawing."""
+    write = place.write if hasattr(place, "write") else Path(place).write_bytes
+    write(b"a picture")
+
+
+def _flow(place: Path, methods: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield (method, {point: what became of it}) for the whole flow."""
+    for method in methods:
+        yield method, trials.flow(place / method.replace("/", "-"), method)
+
+
+def _spine(place: Path, methods: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield (method, {point: what became of it}) for the flow's body without Prefect."""
+    if not methods:
+        return
+    from benchmarks.kill import spine
+    from flows.cli import common
+
+    home = common.enter(place / "home")
+
+    (place / "world").mkdir()
+    _, first = spine.child(world.make, place / "world")
+    _, modules = spine.child(_modules_of_a_run, first, home)
+    _import(modules)
+    _settle()
+    data = world.pipeline(place / "world", methods[0])
+    _, known = spine.child(spine.run, data, [], home, {}, "validate")
+    validated = {"validate": known["validate"]}
+    for number, method in enumerate(methods, 1):
+        row = trials.method(place / "world", method, home, validated)
+        print(f"{number} of {len(methods)}: {method}: {row}", file=sys.stderr, flush=True)
+        yield method, row
+
+
+def _settle() -> None:
+    """Do once what each forked process would do again: look through packages and modules, and collect garbage."""
+    from mlflow.utils import requirements_utils
+
+    from holdfast import closures
+
+    requirements_utils._init_packages_to_modules_map()
+    closures.digest(["holdfast.training.tune"])
+    gc.collect()
+    gc.freeze()
+
+
+def _modules_of_a_run(file: Path, home: Home) -> list[str]:
+    """Run `file` and return what was imported on the way."""
+    from benchmarks.kill import spine
+
+    spine.run(file, [], home)
+    return list(sys.modules)
+
+
+def _import(modules: list[str]) -> None:
+    """Import here what the forked processes need, so that each does not do it again."""
+    for name in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
+def _text(found: dict[str, Any]) -> str:
+    """Return the two tables as Markdown: a row per method, a column per point."""
+    lines = [
+        "# Killed at every point, for every method",
+        "",
+        f"`{found['command']}`, {found['seconds']} s of processor time, on {found['machine']}.",
+        "",
+        "**=**: the run after the kill gave the bytes of an uninterrupted one. **o**: so did this one, and right after",
+        "the kill the adapter (from the MLflow run on: its version) was absent, rather than half there. Neither parts,",
+        "half versions, checkpoints, runs left RUNNING, a lost champion nor a wrong alias remained in any of them.",
+    ]
+    for title in (_SPINE, _FLOW):
+        table = found.get(title, {"found": {}})
+        if table["found"]:
+            lines += [
+                "",
+                f"## {title}: {len(table['found'])} of {table['methods']} methods",
+                "",
+                *_table(table["found"]),
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(table: dict[str, dict[str, str]]) -> list[str]:
+    names = max((list(row) for row in table.values()), key=len)
+    lines = ["| method | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for method, row in table.items():
+        cells = [_MARKS.get(row.get(name, ""), row.get(name, "")) for name in names]
+        lines.append("| " + " | ".join([f"`{method}`", *cells]) + " |")
+    return lines
+
+
+def _machine() -> str:
+    import torch
+
+    processor = f"{os.cpu_count()} cores of {platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
+    return f"{processor}, threads: {torch.get_num_threads()}, torch {torch.__version__}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""The flow's own body without Prefect, and processes to kill in it.
+
+`run` calls the function that `flows.adapt` decorates, so stages and their arguments are always the flow's; only how a
+stage is run is replaced: at once, or not at all where its record is known already.
+"""
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from benchmarks.kill import points
+from holdfast import leftovers
+from holdfast.home import Home
+from holdfast.records import Record
+
+Records = dict[str, Record]
+
+
+class _Enough(Exception):
+    """The stage that was asked for is done."""
+
+
+class _Stages:
+    """Runs stages without Prefect; `known` holds the records of those that are done."""
+
+    def __init__(self, home: Home, known: Records, until: str) -> None:
+        leftovers.remove_halves(home)
+        self.home, self.known, self.until, self.times = home, known, until, []
+
+    async def run(self, stage: Any, gives: type[Record], **inputs: Any) -> Record:
+        if stage.name not in self.known:
+            self.known[stage.name] = gives(**stage.fn(**inputs, home=self.home))
+        if stage.name == self.until:
+            raise _Enough
+        return self.known[stage.name]
+
+
+def run(file: Path, sets: list[str], home: Home, known: Records | None = None, until: str = "gate") -> Records:
+    """Run the stages up to `until` that are not `known`; return the records of all."""
+    from flows import adapt
+
+    records = dict(known or {})
+
+    def stages(place: Home) -> _Stages:
+        return _Stages(place, records, until)
+
+    with mock.patch.multiple(adapt, Stages=stages, rival=adapt.rival.fn, publish=SimpleNamespace()):
+        try:
+            asyncio.run(adapt.adapt.fn(str(file), sets, str(home.path)))
+        except _Enough:
+            return records
+    raise LookupError(f"no stage is named {until}")
+
+
+def child(function: Callable, *given: Any, point: points.Point | None = None) -> tuple[int, Any]:
+    """Call a function in a process of its own, which kills itself at `point`; return its exit code and the answer.
+
+    Forked, so that nothing is imported again; this process must not have computed anything before.
+    """
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_call, args=(sender, point, function, given))
+    process.start()
+    sender.close()
+    try:
+        answer = receiver.recv()
+    except EOFError:
+        answer = None
+    process.join()
+    if isinstance(answer, Exception):
+        raise answer
+    return process.exitcode or 0, answer
+
+
+def _call(sender: Any, point: points.Point | None, function: Callable, given: tuple) -> None:
+    try:
+        if point is not None:
+            points.arm(point)
+        sender.send(function(*given))
+    except Exception as error:
+        sender.send(RuntimeError(f"{type(error).__name__}: {error}"))

@@ -1,0 +1,60 @@
+"""A run killed by the system is gone on with by the next one, through the real flow: same bytes, nothing left behind.
+
+Two points and two methods here; `benchmarks/kill/run.py` goes through all points and all methods.
+"""
+
+import contextlib
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.kill import points, trials, world
+from holdfast.home import Home
+
+pytestmark = pytest.mark.slow
+
+
+METHODS = ("parameters/layers", "parameters/lora")
+POINTS = ("mid-epoch", "between ledger and alias")
+
+
+def _processes_of(home: Path) -> list[str]:
+    """Return the command lines of the processes that have this home in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"HOLDFAST_HOME={home}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+def _nothing_runs_in(home: Path) -> bool:
+    deadline = time.monotonic() + 60
+    while _processes_of(home) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not _processes_of(home)
+
+
+def test_killed_in_mid_epoch_and_again_between_ledger_and_alias(tmp_path: Path) -> None:
+    first, files = world.make(tmp_path), [world.pipeline(tmp_path, method) for method in METHODS]
+    assert trials.run_flow("", tmp_path / "first", first)[0] == 0
+    whole, home = (trials.copy(tmp_path / "first", tmp_path / name) for name in ("whole", "home"))
+    for file in files:
+        for point in POINTS:
+            assert trials.run_flow(point, home, file)[0] == -signal.SIGKILL, point
+            assert _nothing_runs_in(home), f"outlives the killed run: {_processes_of(home)}"
+    uninterrupted, completed = (trials.run_flow("", place, *files)[1] for place in (whole, home))
+    for a, b in zip(uninterrupted, completed, strict=True):
+        wanted = trials.promoted(a, whole, runs=3)
+        assert set(wanted) == {"adapter_model.safetensors", "adapter_config.json"}
+        assert trials.promoted(b, home, runs=3) == wanted
+    assert list(trials.leftovers(Home(home))) == []
+
+
+def test_every_point_is_a_function_of_the_project() -> None:
+    """A function that was renamed would make a point that nothing comes to."""
+    for point in points.ALL:
+        assert callable(points.function(point.at)) and (not point.within or callable(points.function(point.within)))
+    assert len({point.name for point in points.ALL}) == len(points.ALL)
