@@ -74,10 +74,15 @@ def test_the_best_third_goes_on_and_the_best_of_it_wins():
 
 def test_a_candidate_that_breaks_the_contract_loses_though_it_gains_more():
     looks = {"greedy": [look(0.4, 0.01), look(0.5, 0.04)], "gentle": [look(0.1, 0.0), look(0.2, 0.02)]}
-    won, _ = probe(**looks, other=[look(0.0, 0.0)])
+    won, _ = probe(**looks, other=[look(0.0, 0.0)], fourth=[look(-0.1, 0.0)])
     assert won.candidate.family == "gentle"
     won, _ = probe(greedy=[look(0.4, 0.03)], gentle=[look(0.1, 0.02)])
     assert won.candidate.family == "gentle"
+
+
+def test_up_to_three_candidates_take_one_round_and_none_goes_on():
+    won, made = probe(a=[look(0.1)], b=[look(0.3)], c=[look(0.2)])
+    assert won.candidate.family == "b" and made.ran == [("a", 16), ("b", 16), ("c", 16)]
 
 
 def test_equal_gains_go_by_log_loss_and_a_diverged_candidate_loses():
@@ -103,7 +108,7 @@ def run(given, home):
 
 
 def test_the_choice_and_its_evidence_are_kept_and_the_same_twice(run, home):
-    selected, evidence = run(budget=1.0, most=3)
+    selected, evidence = run(budget=1.0, most=4)
     folder = home.store.open(selected.artifact)
     assert {path.name for path in folder.iterdir()} == {"selection.json", "plan.json", "auto.json", "auto.png"}
     assert selected.names[0] == f"{evidence['chosen']} (chosen by auto)"
@@ -116,13 +121,13 @@ def test_the_choice_and_its_evidence_are_kept_and_the_same_twice(run, home):
     scores = [row["importance"]["score"] for row in rows]
     assert scores == sorted(scores, reverse=True)
     tried = [row for row in rows if row["trials"]]
-    assert len(tried) == 3 and max(len(row["trials"]) for row in tried) == 2
+    assert len(tried) == 4 and max(len(row["trials"]) for row in tried) == 2
     spent = sum(one["tokens"] for row in tried for one in row["trials"])
     assert evidence["work"]["spent"]["tokens"] == spent <= evidence["work"]["full"]["tokens"]
     for row in tried:
         seen = row["trials"][0]["look"]
         assert seen["target"]["n"] == 12 and seen["remembered"][0]["margin"] == 0.1
-    assert run(budget=1.0, most=3) == (selected, evidence)
+    assert run(budget=1.0, most=4) == (selected, evidence)
 
 
 def test_the_share_caps_what_is_chosen_and_what_is_tried(run):
