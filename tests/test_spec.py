@@ -251,6 +251,7 @@ def test_every_choice_has_options_with_defaults_or_says_what_is_missing(axis):
 
 RULES = [
     ({"objective": []}, "objective", "exactly one objective"),
+    ({"objective": {"kd": {"teacher": "all-MiniLM-L6-v2"}}}, "objective", "needs a teacher that knows the labels"),
     ({"parameters": []}, "parameters", "`parameters` chooses nothing"),
     ({"parameters": {"full": False}}, "parameters", "`parameters` chooses nothing"),
     ({"parameters": ["full", "layernorm"]}, "parameters", "`full` moves everything"),
