@@ -5,9 +5,26 @@ Prefect stops it at a normal exit only; a killed run would leave it behind, wait
 
 import os
 import subprocess
+import sys
 from typing import Any
 
-_watchers: list[subprocess.Popen] = []  # kept, because each holds the pipe whose closing its shell waits for
+# Waits for the end of its input, which is the end of the process that started it, and then stops the process named.
+# Where the system has handles on processes, one is taken at once: a number may mean another process by then.
+_WATCHER = """
+import os, signal, sys
+pid = int(sys.argv[1])
+try:
+    handle = os.pidfd_open(pid)
+    stop = lambda: signal.pidfd_send_signal(handle, signal.SIGTERM)
+except (AttributeError, OSError):
+    stop = lambda: os.kill(pid, signal.SIGTERM)
+sys.stdin.read()
+try:
+    stop()
+except ProcessLookupError:
+    pass
+"""
+_watchers: list[subprocess.Popen] = []  # kept, because each holds the pipe whose closing its process waits for
 
 
 def end_with_us() -> None:
@@ -29,8 +46,8 @@ def end_with_us() -> None:
 
 
 def _watch(pid: int) -> None:
-    """Start a shell, out of reach of Ctrl-C, that waits for the end of its input, which is ours, and stops `pid`."""
-    line = ["/bin/sh", "-c", f"read _; kill {pid}"]
+    """Start a watcher of this process, out of reach of Ctrl-C."""
+    line = [sys.executable, "-I", "-S", "-c", _WATCHER, str(pid)]
     silent = subprocess.DEVNULL
     watcher = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=silent, stderr=silent, start_new_session=True)
     _watchers.append(watcher)
