@@ -169,7 +169,6 @@ def _of(found: Found, scores: Relevance) -> dict[str, Any]:
 def _described(task: Task, settings: Circuit, model: Model, finding: list[Row], judging: list[Row]) -> dict[str, Any]:
     return {
         "task": task.name,
-        "dataset": task.dataset,
         "head": model.head,
         "labels": list(model.labels),
         "examples": len(finding),

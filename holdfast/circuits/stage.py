@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from holdfast.circuits.settings import Circuit
     from holdfast.home import Home
     from holdfast.models import Model
-    from holdfast.records import Artifact, Validated
+    from holdfast.records import Artifact, Start, Validated
     from holdfast.spec import Learn, Remember, Training
 
 
 def keep(
     model: Model,
+    start: Start,
     validated: Validated,
     settings: Circuit,
     learn: Learn,
@@ -37,6 +38,7 @@ def keep(
     anatomy.family(model, "circuit")  # or its heads could be found, and not be selected afterwards
     task = _task(validated, settings, learn, remember, home, model)
     circuit = find.find(model, task, settings, training.max_length, training.seed, report)
+    circuit["start"] = start.digest
     with home.store.scratch() as scratch:
         folder = scratch / "circuit"
         folder.mkdir()

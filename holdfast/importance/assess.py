@@ -58,7 +58,7 @@ def assess(
         progress.report("assess", done, 1 + len(sources))
         general.append(_remembered(model, source, validated, learn, settings, training, home))
     progress.report("assess", 1 + len(sources), 1 + len(sources))
-    circuit = _circuit(model, validated, settings, learn, remember, training, home)
+    circuit = _circuit(model, start, validated, settings, learn, remember, training, home)
     return _keep(model, settings.measure, examples, task, _mean(general), elementwise, circuit, home)
 
 
@@ -96,6 +96,7 @@ def _remembered(
 
 def _circuit(
     model: Model,
+    start: Start,
     validated: Validated,
     settings: Assess,
     learn: Learn,
@@ -109,7 +110,7 @@ def _circuit(
     def report(share: float) -> None:
         progress.report("circuit", round(100 * share), 100)
 
-    return stage.keep(model, validated, settings.circuit, learn, remember, training, home, report)
+    return stage.keep(model, start, validated, settings.circuit, learn, remember, training, home, report)
 
 
 def _mean(several: list[Weights]) -> Weights | None:

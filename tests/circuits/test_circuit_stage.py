@@ -41,6 +41,7 @@ def test_a_circuit_is_kept_beside_the_importances_and_part_of_their_digest(home,
     assert [point["size"] for point in found["curve"]] == sorted({1, 2, 4, len(found["heads"])})
     assert all(len(point["random"]) == 10 for point in found["curve"])
     assert found["settings"] == SMALL.model_dump(mode="json") and len(found["rows"]["examples"]) == 64
+    assert found["start"] == tiny_start.digest
     assert picture.draw(found) == (folder / "circuit.png").read_bytes()
     chosen = selection.select(first, tiny_start, {"circuit": {"heads": 2}}, "mood", LABELS, 7, home)
     assert chosen.names[:2] == tuple(sorted(f"head {name}" for name in found["ranking"][:2]))
