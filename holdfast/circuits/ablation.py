@@ -15,28 +15,43 @@ if TYPE_CHECKING:
     from holdfast.decomposition.parts import Network
 
 
-def margin(
-    network: Network, chunks: list[Chunk], reference: Reference, kept: torch.Tensor, kind: Margin = "mean"
-) -> float:
-    """Return the mean margin of the right label over the rows, every head outside `kept` [layers, heads] ablated."""
-    total = 0.0
-    for chunk in chunks:
-        said = logits(network, chunk, reference, kept)
-        each = examples.margins(said.unsqueeze(1), said, chunk.targets, kind).squeeze(1)
-        total += float(chunk.weights @ each)
-    return total
+class Ablation:
+    """Ablates heads on some rows again and again; what enters the layers that two circuits share is computed once."""
 
+    def __init__(self, network: Network, chunks: list[Chunk], reference: Reference) -> None:
+        self.network, self.chunks, self.reference = network, chunks, reference
+        self._before: tuple[torch.Tensor, list[list[torch.Tensor]]] | None = None
 
-def logits(network: Network, chunk: Chunk, reference: Reference, kept: torch.Tensor) -> torch.Tensor:
-    """Return the logits [B, C] with every head outside `kept` replaced by its reference."""
-    import torch
+    def margin(self, kept: torch.Tensor, kind: Margin = "mean") -> float:
+        """Return the mean margin of the right label, every head outside `kept` [layers, heads] at its reference."""
+        total, entered = 0.0, []
+        for number, chunk in enumerate(self.chunks):
+            said, entering = whole.logits(
+                self.network, chunk.packed, self._replace(chunk, kept), self._known(number, kept)
+            )
+            each = examples.margins(said.unsqueeze(1), said, chunk.targets, kind).squeeze(1)
+            total += float(chunk.weights @ each)
+            entered.append(entering)
+        self._before = kept.clone(), entered
+        return total
 
-    def replace(layer: int, mixed: torch.Tensor) -> torch.Tensor:
-        if bool(kept[layer].all()):
-            return mixed
-        stays = kept[layer].to(mixed.device).repeat_interleave(network.layers[layer].head_dim)
-        touched = reference.touches(layer, chunk.packed)
-        stays = stays if touched is None else stays | ~touched
-        return torch.where(stays, mixed, reference.of(layer, chunk.packed))
+    def _known(self, chunk: int, kept: torch.Tensor) -> list[torch.Tensor] | None:
+        """Return what entered the layers up to the first one whose heads are others than the last time."""
+        if self._before is None:
+            return None
+        before, entered = self._before
+        changed = (before != kept).any(1).nonzero()
+        return entered[chunk][: (int(changed[0]) if len(changed) else len(kept) - 1) + 1]
 
-    return whole.logits(network, chunk.packed, replace)
+    def _replace(self, chunk: Chunk, kept: torch.Tensor) -> whole.Replace:
+        import torch
+
+        def replace(layer: int, mixed: torch.Tensor) -> torch.Tensor:
+            if bool(kept[layer].all()):
+                return mixed
+            stays = kept[layer].to(mixed.device).repeat_interleave(self.network.layers[layer].head_dim)
+            touched = self.reference.touches(layer, chunk.packed)
+            stays = stays if touched is None else stays | ~touched
+            return torch.where(stays, mixed, self.reference.of(layer, chunk.packed))
+
+        return replace

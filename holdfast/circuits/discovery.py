@@ -1,10 +1,13 @@
-"""Algorithm 1 of CD-T: from the answer downwards, round by round, with greedy pruning.
+"""Circuits round by round, with greedy pruning: Algorithm 1 of CD-T, and a plainer search that does better here.
 
-A round scores every head outside the circuit that lies under one of the round's targets, adds the highest, prunes
-(while some head's removal raises the margin, the one that raises it most goes), and makes what it added the next
-targets. It ends when the circuit is about as good as the network. Inferred: a round that made the circuit no better is
-taken back; after such a round, and where nothing lies below (the best heads may be in the first layer), a round aims at
-the answer again, and discovery ends when that helps no more (the paper's ends at once); what was pruned stays out.
+A round scores the heads outside the circuit, adds the highest, and prunes: while some head's removal raises the margin,
+the one that raises it most goes, for good. Discovery ends when the circuit is about as good as the network, or a round
+made it no better; that round is taken back (inferred).
+
+`aim: heads` is Algorithm 1: the first round aims at the answer, each later one at the heads that the last one added,
+and only heads under one of these count. Where nothing lies below (the best heads may be in the first layer), or that
+helped no more, a round aims at the answer again, where the paper's would end (inferred). `aim: answer`: every round
+aims at the answer, which found the more faithful circuit in MiniLM (`docs/circuits.md`).
 
 Scores towards heads are divided by the mean absolute score of their layer where `normalise` says so: the paper divides
 by the layer's average, its code by the sum, which can change the sign. Scores towards the answer are left as they are:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from holdfast.circuits.relevance import Relevance
+    from holdfast.circuits.settings import Circuit
 
 Head = tuple[int, int]
 Faithful = Callable[[list[Head]], float]
@@ -47,24 +51,25 @@ class Found:
     rounds: list[Round] = field(default_factory=list)
 
 
-def discover(relevance: Relevance, faithful: Faithful, top: float, most: int, close: float, normalise: bool) -> Found:
-    """Return the circuit. `faithful(heads)` is F of a circuit on the examples; `top` the share of heads per round."""
+def discover(relevance: Relevance, faithful: Faithful, settings: Circuit) -> Found:
+    """Return the circuit; `faithful(heads)` is F of a circuit on the examples."""
     layers, heads = relevance.answer.shape
-    batch = max(1, math.ceil(top * layers * heads))
+    batch = max(1, math.ceil(settings.top * layers * heads))
     circuit: list[Head] = []
     targets: list[Head] = []
     rounds: list[Round] = []
     best = 0.0
-    while len(rounds) < most:
+    while len(rounds) < settings.rounds:
         scores = towards(relevance, targets) if targets else relevance.answer
         spent = [*circuit, *(head for one in rounds for head in one.pruned)]
-        added = highest(scores, spent, batch, normalise and bool(targets))
+        added = highest(scores, spent, batch, settings.normalise and bool(targets))
         if added:
             grown, pruned, reached = prune([*circuit, *added], faithful)
             rounds.append(Round(targets, added, pruned, reached, reached > best))
         if added and reached > best:
-            circuit, best, targets = grown, reached, [head for head in added if head in grown]
-            if abs(reached - 1) < close:
+            circuit, best = grown, reached
+            targets = [head for head in added if head in grown] if settings.aim == "heads" else []
+            if abs(reached - 1) < settings.close:
                 break
         elif targets:
             targets = []
@@ -100,7 +105,8 @@ def prune(heads: list[Head], faithful: Faithful) -> tuple[list[Head], list[Head]
     """Return the heads left, those dropped, and F: one at a time, the head whose removal raises F most is dropped."""
     left, dropped, reached = list(heads), [], faithful(heads)
     while len(left) > 1:
-        without = {head: faithful([other for other in left if other != head]) for head in left}
+        from_above = sorted(left, reverse=True)  # two circuits that differ high up have the layers below in common
+        without = {head: faithful([other for other in left if other != head]) for head in from_above}
         worst = max(left, key=lambda head: without[head])
         if without[worst] <= reached:
             break

@@ -36,7 +36,7 @@ class Judge:
     """Measures faithfulness on some rows. `whole` and `nothing` are the margins with all heads and with none."""
 
     def __init__(self, network: Network, chunks: list[Chunk], reference: Reference, margin: Margin) -> None:
-        self._parts = network, chunks, reference, margin
+        self._ablation, self._kind = ablation.Ablation(network, chunks, reference), margin
         self.layers, self.heads = len(network.layers), network.layers[0].heads
         self.whole = self.margin([(layer, head) for layer in range(self.layers) for head in range(self.heads)])
         self.nothing = self.margin([])
@@ -50,11 +50,10 @@ class Judge:
         """Return m(C)."""
         import torch
 
-        network, chunks, reference, kind = self._parts
         kept = torch.zeros(self.layers, self.heads, dtype=torch.bool)
         for head in heads:
             kept[head] = True
-        return ablation.margin(network, chunks, reference, kept, kind)
+        return self._ablation.margin(kept, self._kind)
 
     def faithfulness(self, heads: Sequence[Head]) -> float:
         """Return F(C)."""

@@ -71,9 +71,7 @@ def find(
         )
         judge = Judge(parts, seen, means, settings.margin)
         _check_carried(judge, task)
-        found = discovery.discover(
-            scores, judge.faithfulness, settings.top, settings.rounds, settings.close, settings.normalise
-        )
+        found = discovery.discover(scores, judge.faithfulness, settings)
         _check_found(found, task)
         report(0.8)
         judged = Judge(parts, unseen, means, settings.margin)

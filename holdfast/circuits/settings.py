@@ -17,9 +17,10 @@ class Circuit(choices.Options):
     the `learned` one. `examples` rows find the circuit, `held_out` other rows judge it; with `correct` only rows that
     the start model answers right. `attention`, `product`, `sign_fix`: see `decomposition.settings.Rules`; `reference`:
     see `circuits.reference`; `margin`: what counts as the answer (`circuits.examples.margins`). Discovery adds the
-    `top` share of heads in each of at most `rounds`, scores towards heads divided by their layer's mean size with
-    `normalise`, until the circuit's faithfulness on the examples is within `close` of 1; `random` circuits of equal
-    size are judged beside it. `precision`: of matrix products (`auto`: bf16 where the machine has it).
+    `top` share of heads in each of at most `rounds`, until the circuit's faithfulness on the examples is within `close`
+    of 1; rounds aim at the `answer`, or (CD-T's Algorithm 1) all but the first at the `heads` of the last one, scores
+    towards these divided by their layer's mean size with `normalise`. `random` circuits of equal size are judged
+    beside it. `precision`: of matrix products (`auto`: bf16 where the machine has it).
     """
 
     on: Literal["remembered", "learned"] = "remembered"
@@ -31,6 +32,7 @@ class Circuit(choices.Options):
     sign_fix: bool = False
     reference: Literal["mean", "each", "read"] = "mean"
     margin: Literal["mean", "strongest"] = "mean"
+    aim: Literal["answer", "heads"] = "answer"
     normalise: bool = True
     top: float = Field(0.05, gt=0, le=0.5)
     rounds: int = Field(8, ge=1)

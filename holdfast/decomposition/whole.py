@@ -67,17 +67,25 @@ def run(network: Network, packed: Packed, keep_attention: bool = False) -> Whole
     return Whole(packed, rotation, seen, steps, logits)
 
 
-def logits(network: Network, packed: Packed, replace: Replace) -> torch.Tensor:
-    """Return the logits [B, C] with what the heads of each layer mix, [n, 1, heads * d], exchanged by `replace`."""
-    rotation, x = rotate_by(network, packed), packed.embedded
-    for number, one in enumerate(network.layers):
+def logits(
+    network: Network, packed: Packed, replace: Replace, entering: list[torch.Tensor] | None = None
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return the logits [B, C] with what the heads of each layer mix, [n, 1, heads * d], exchanged by `replace`.
+
+    Beside them what entered each layer; given back as `entering`, so many of the first layers are not computed again.
+    """
+    rotation, entered = rotate_by(network, packed), list(entering or [packed.embedded])
+    x = entered[-1]
+    for number in range(len(entered) - 1, len(network.layers)):
         last = number == len(network.layers) - 1
 
         def exchange(mixed: torch.Tensor, number: int = number) -> torch.Tensor:
             return replace(number, mixed)
 
-        x = layer(one, x, packed, rotation, last, exchange).leaving
-    return read_out(network, x)[1].squeeze(1)
+        x = layer(network.layers[number], x, packed, rotation, last, exchange).leaving
+        if not last:
+            entered.append(x)
+    return read_out(network, x)[1].squeeze(1), entered
 
 
 def read_out(network: Network, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:

@@ -5,6 +5,7 @@ import torch
 
 from holdfast.circuits import discovery, examples, reference, relevance
 from holdfast.circuits.faithfulness import Judge
+from holdfast.circuits.settings import Circuit
 from holdfast.decomposition import architectures, packed, whole
 from holdfast.decomposition.settings import Rules
 
@@ -21,10 +22,15 @@ def table(answer, between=()):
     return found
 
 
+def down(top, normalise=True):
+    """Algorithm 1, with this share of heads per round."""
+    return Circuit(top=top, rounds=9, normalise=normalise, aim="heads")
+
+
 def test_rounds_go_down_from_the_answer_to_what_feeds_the_last_round():
     scores = table({(2, 3): 1.0}, [((1, 1), (2, 3), 0.5), ((0, 2), (1, 1), 0.5), ((0, 0), (2, 3), 0.1)])
     worth = {(2, 3): 0.4, (1, 1): 0.3, (0, 2): 0.28}
-    found = discovery.discover(scores, lambda c: sum(worth.get(h, -0.01) for h in c), 1 / 12, 9, 0.05, False)
+    found = discovery.discover(scores, lambda c: sum(worth.get(h, -0.01) for h in c), down(1 / 12, normalise=False))
     assert found.heads == [(2, 3), (1, 1), (0, 2)]
     assert [one.targets for one in found.rounds] == [[], [(2, 3)], [(1, 1)]]
     assert [one.faithfulness for one in found.rounds] == pytest.approx([0.4, 0.7, 0.98])
@@ -34,7 +40,7 @@ def test_rounds_go_down_from_the_answer_to_what_feeds_the_last_round():
 def test_a_head_whose_removal_helps_is_pruned_and_a_round_that_does_not_help_is_taken_back():
     scores = table({(2, 3): 1.0, (2, 1): 0.9}, [((1, 0), (2, 3), 0.5)])
     worth = {(2, 3): 0.5, (2, 1): -0.2, (1, 0): 0.0}
-    found = discovery.discover(scores, lambda c: sum(worth[h] for h in c), 1 / 6, 9, 0.05, True)
+    found = discovery.discover(scores, lambda c: sum(worth[h] for h in c), down(1 / 6, normalise=True))
     assert found.heads == [(2, 3)] and found.rounds[0].pruned == [(2, 1)]
     assert len(found.rounds) == 2 and not found.rounds[1].kept
 
@@ -42,8 +48,15 @@ def test_a_head_whose_removal_helps_is_pruned_and_a_round_that_does_not_help_is_
 def test_where_nothing_lies_below_the_answer_is_aimed_at_again():
     worth = {(0, 0): 0.5, (0, 1): 0.3, (1, 2): 0.2}
     scores = table({(0, 0): 1.0, (0, 1): 0.9, (1, 2): 0.8})
-    found = discovery.discover(scores, lambda c: sum(worth[h] for h in c), 1 / 12, 9, 0.05, True)
+    found = discovery.discover(scores, lambda c: sum(worth[h] for h in c), down(1 / 12, normalise=True))
     assert found.heads == [(0, 0), (0, 1), (1, 2)] and all(one.targets == [] for one in found.rounds)
+
+
+def test_aiming_at_the_answer_alone_goes_down_the_list():
+    scores = table({(2, 3): 1.0, (0, 1): 0.9, (1, 2): 0.8}, [((1, 0), (2, 3), 9.0)])
+    worth = {(2, 3): 0.3, (0, 1): 0.3, (1, 2): 0.3, (1, 0): 9.0}
+    found = discovery.discover(scores, lambda c: sum(worth.get(h, -0.1) for h in c), Circuit(top=1 / 12, rounds=9))
+    assert found.heads == [(2, 3), (0, 1), (1, 2)]
 
 
 def test_scores_towards_heads_are_divided_by_the_mean_size_of_their_layer_when_asked_for():
@@ -78,19 +91,20 @@ def planted():
     with torch.no_grad():
         held = packed.pack(network, parts, rows)
         means = reference.measure(parts, examples.chunks(network, parts, rows, [0] * 30), "mean")
-        nothing = whole.logits(parts, held, lambda layer, mixed: means.of(layer, held))
+        nothing = whole.logits(parts, held, lambda layer, mixed: means.of(layer, held))[0]
         targets = (held.logits - nothing).argmax(-1).tolist()
         chunks = examples.chunks(network, parts, [rows[i] for i in held.order], targets)
         means = reference.measure(parts, chunks, "mean")
         return parts, chunks, means
 
 
-def test_a_planted_circuit_is_found(planted):
+@pytest.mark.parametrize("aim", ["answer", "heads"])
+def test_a_planted_circuit_is_found(planted, aim):
     parts, chunks, means = planted
     with torch.no_grad():
         scores = relevance.measure(parts, chunks, means, Rules(), "mean")
         judge = Judge(parts, chunks, means, "mean")
-        found = discovery.discover(scores, judge.faithfulness, 1 / 6, 8, 0.02, True)
+        found = discovery.discover(scores, judge.faithfulness, Circuit(top=1 / 6, close=0.02, aim=aim))
     idle = [(layer, head) for layer in range(3) for head in range(4) if (layer, head) not in PLANTED]
     assert max(abs(float(scores.answer[head])) for head in idle) < 1e-6
     assert judge.faithfulness(PLANTED) == pytest.approx(1, abs=1e-4)

@@ -6,6 +6,7 @@ from scipy.stats import pearsonr
 
 from holdfast.circuits import ablation, discovery, examples, reference, relevance
 from holdfast.circuits.faithfulness import Judge
+from holdfast.circuits.settings import Circuit
 from holdfast.decomposition import architectures
 from holdfast.decomposition.settings import Rules
 
@@ -24,14 +25,15 @@ def test_scores_follow_single_head_ablation_and_the_circuit_beats_random_ones(tr
         means = reference.measure(parts, chunks, "mean")
         found = relevance.measure(parts, chunks, means, Rules(), "mean")
         every = torch.ones_like(found.answer, dtype=torch.bool)
-        whole, worth = ablation.margin(parts, chunks, means, every), torch.zeros_like(found.answer)
+        ablated = ablation.Ablation(parts, chunks, means)
+        whole, worth = ablated.margin(every), torch.zeros_like(found.answer)
         for layer in range(4):
             for head in range(8):
                 kept = every.clone()
                 kept[layer, head] = False
-                worth[layer, head] = whole - ablation.margin(parts, chunks, means, kept)
+                worth[layer, head] = whole - ablated.margin(kept)
         assert pearsonr(found.answer.flatten(), worth.flatten()).statistic > 0.8
         judge = Judge(parts, chunks, means, "mean")
-        circuit = discovery.discover(found, judge.faithfulness, 0.1, 8, 0.05, True)
+        circuit = discovery.discover(found, judge.faithfulness, Circuit(top=0.1))
         point = judge.point(circuit.heads, 10, seed=1)
     assert point.size <= 20 and point.faithfulness > 0.8 and point.beaten == 1.0
