@@ -52,7 +52,10 @@ def list(name: str, home: Home) -> Sequence[dict[str, Any]]:
 
 
 def _places(standing: Sequence[Promotion]) -> dict[str, str]:
-    return {entry.version: place for entry, place in zip(reversed(standing), _PLACES, strict=False)}
+    places: dict[str, str] = {}
+    for entry, place in zip(reversed(standing), _PLACES, strict=False):
+        places.setdefault(entry.version, place)  # a version promoted twice running is the champion
+    return places
 
 
 _PLACES = (aliases.CHAMPION, aliases.PREVIOUS)

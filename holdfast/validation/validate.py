@@ -129,11 +129,11 @@ def _stopped(found: Finding, folder: Path) -> BadInput:
     broken = found.stop
     assert broken is not None
     key, row = str(broken.arguments.get("column", "")), broken.rows[0] if broken.rows else None
+    label = found.rows[0].get("label") if found.rows else None
     what = {
         "columns": f"{found.scope.key} has no column `{key}`",
         "some-rows": f"{found.scope.key} holds no rows",
-        "two-labels": f"every row of {found.scope.key} has the same label, `{found.rows[0].get('label')}`: there is "
-        "nothing to learn",
+        "two-labels": f"every row of {found.scope.key} has the same label, `{label}`: there is nothing to learn",
         "types": f"the {key} is not a string in {len(broken.rows)} of {len(found.rows)} rows of {found.scope.key}",
     }[broken.rule]
     return BadInput(

@@ -95,7 +95,7 @@ def test_an_edited_module_reruns_exactly_the_stages_that_use_it(several: Callabl
     for package in ("holdfast", "tasks", "flows", "data", "mlflow"):
         shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__", "made"))
     several({"file": toy}, code=code)
-    with (code / "holdfast" / "forgetting" / "intervals.py").open("a") as module:
+    with (code / "holdfast" / "forgetting" / "cka.py").open("a") as module:
         module.write("\n# an edit\n")
     (again,) = several({"file": toy}, code=code)
     assert {"assess", "select", "tune"} <= _cached(again)
