@@ -44,20 +44,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="*", default=world.methods(), help="axis/choice; all where left out")
     parser.add_argument("--flow", nargs="*", default=FLOW, help="methods that also go through the whole flow")
+    parser.add_argument("--go-on", action="store_true", help="keep the rows of the last run, which was stopped")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the tables go")
     options = parser.parse_args()
     Figure.savefig = _no_picture
     place = Path(tempfile.mkdtemp(prefix="holdfast-kill-"))
-    found = {"command": " ".join(["python -m benchmarks.kill.run", *sys.argv[1:]]), "machine": _machine()}
-    tables = {_SPINE: _spine(place / "spine", options.methods), _FLOW: _flow(place / "flow", options.flow)}
-    wanted = {_SPINE: len(options.methods), _FLOW: len(options.flow)}
-    for title, rows in tables.items():
-        found[title] = {"methods": wanted[title], "found": {}}
-        for method, row in rows:
-            found[title]["found"][method] = row
-            _write({**found, "seconds": round(sum(os.times()[:4]))}, options.out)
+    found = json.loads((options.out / "kill.json").read_text()) if options.go_on else {"seconds": 0}
+    found |= {"command": " ".join(["python -m benchmarks.kill.run", *sys.argv[1:]]), "machine": _machine()}
+    before = found["seconds"]
+    for title, of, methods in ((_SPINE, _spine, options.methods), (_FLOW, _flow, options.flow)):
+        rows = found.get(title, {"found": {}})["found"]
+        found[title] = {"methods": len({*methods, *rows}), "found": rows}
+        for method, row in of(place / of.__name__, [method for method in methods if method not in rows]):
+            rows[method] = row
+            found["seconds"] = before + round(sum(os.times()[:4]))
+            _write(found, options.out)
     print((options.out / "kill.md").read_text())
-    every = [said for title in tables for row in found[title]["found"].values() for said in row.values()]
+    every = [said for title in (_SPINE, _FLOW) for row in found[title]["found"].values() for said in row.values()]
     return 0 if all(said in _MARKS for said in every) else 1
 
 
