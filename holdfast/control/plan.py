@@ -44,27 +44,23 @@ class Plan:
 def make(work: Sequence[int], lengths: Sequence[Sequence[int]], settings: Control) -> Plan:
     """Return the plan for updates that cost `work`, given the lengths of each task's rows in tokens.
 
-    Where not all can be paid, about as many looks are left for the search as there are along the way.
+    Where not all looks can be paid there are fewer along the way, so that one line can still be searched.
     """
     look = sum(padded(task) for task in lengths)
     affordable = int(settings.budget * sum(work)) // look
-    along = settings.looks if affordable >= wanted(settings) else max(1, (affordable - 1) // 2)
-    steps = _spread(len(work), min(along, settings.looks)) if affordable >= _LEAST_LOOKS else ()
+    along = min(settings.looks, max(1, affordable - 1 - len(settings.interpolations)))
+    steps = _spread(len(work), along) if affordable >= _LEAST_LOOKS else ()
     return Plan(tuple(work), look, steps, settings.budget)
 
 
-def wanted(settings: Control) -> int:
-    """Return how many looks a plan has: at the start model, along the way, and at every interpolation of one point."""
-    return 1 + settings.looks + len(settings.interpolations)
-
-
 def rows(work: Sequence[int], lengths: Sequence[Sequence[int]], settings: Control) -> list[int]:
-    """Return how many rows of each task to look at: all, or the share that pays for the wanted looks.
+    """Return how many rows of each task to look at: all, or the share that pays for the fewest looks worth having.
 
-    It is never under `LEAST_ROWS`: a handful of rows decides nothing.
+    Those are at the start model, at two points along the way, and at every interpolation of one of them: rows are worth
+    more than looks, since fewer of them make chance larger. It is never under `LEAST_ROWS`.
     """
-    look = wanted(settings) * sum(padded(task) for task in lengths)
-    share = min(1.0, settings.budget * sum(work) / look)
+    looks = 1 + min(2, settings.looks) + len(settings.interpolations)
+    share = min(1.0, settings.budget * sum(work) / (looks * sum(padded(task) for task in lengths)))
     return [max(int(share * len(task)), min(len(task), LEAST_ROWS)) for task in lengths]
 
 

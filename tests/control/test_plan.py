@@ -18,25 +18,28 @@ def test_padded_tokens_are_those_of_batches_of_64_by_length() -> None:
 
 def test_everything_is_looked_at_where_that_can_be_paid() -> None:
     work, lengths = [300] * 100, [[10] * 50, [10] * 50]
-    assert plan.wanted(SETTINGS) == 8
     assert plan.rows(work, lengths, SETTINGS) == [50, 50]
     made = plan.make(work, lengths, SETTINGS)
     assert (made.look, made.steps) == (1000, (25, 50, 75, 100))
     assert (made.allowed(100), made.allowed(50)) == (9000, 4500)
 
 
-def test_fewer_rows_are_looked_at_where_not_all_can_be_paid() -> None:
-    work, lengths = [100] * 100, [[10] * 100, [10] * 200]
-    rows = plan.rows(work, lengths, SETTINGS)
-    assert rows == [40, 40], "0.3 * 10000 / (8 * 3000) is an eighth, and a handful of rows decides nothing"
-    assert plan.rows([500] * 100, lengths, SETTINGS) == [62, 125]
+def test_there_are_fewer_looks_along_the_way_before_there_are_fewer_rows() -> None:
+    work, lengths = [200] * 100, [[10] * 50, [10] * 50]
+    assert plan.rows(work, lengths, SETTINGS) == [50, 50]
+    assert plan.make(work, lengths, SETTINGS).steps == (50, 100), "six looks: the start model, two, three on a line"
 
 
-def test_fewer_looks_are_planned_before_there_are_too_few_rows() -> None:
-    made = plan.make([100] * 100, [[10] * 40, [10] * 40], SETTINGS)
-    assert made.steps == (100,), "three looks can be paid: the start model, the end, one candidate"
-    assert plan.make([160] * 100, [[10] * 40, [10] * 40], SETTINGS).steps == (50, 100)
-    assert plan.make([50] * 100, [[10] * 40, [10] * 40], SETTINGS).steps == ()
+def test_fewer_rows_are_looked_at_where_not_even_six_looks_can_be_paid() -> None:
+    lengths = [[10] * 100, [10] * 200]
+    assert plan.rows([500] * 100, lengths, SETTINGS) == [83, 166], "0.3 * 50000 / (6 * 3000) is five sixths"
+    assert plan.rows([100] * 100, lengths, SETTINGS) == [40, 40], "a handful of rows decides nothing"
+
+
+def test_where_three_looks_can_be_paid_there_is_one_at_the_end_and_else_none() -> None:
+    lengths = [[10] * 40, [10] * 40]
+    assert plan.make([80] * 100, lengths, SETTINGS).steps == (100,)
+    assert plan.make([50] * 100, lengths, SETTINGS).steps == ()
 
 
 def job(model, chosen: Selection, pool, batches, epochs: float) -> SimpleNamespace:
