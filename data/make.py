@@ -30,7 +30,7 @@ from typing import Any
 import yaml
 
 SEED = 20261120
-SIZES = {"train": 600, "valid": 200, "test": 500}
+SIZES = {"train": 600, "valid": 400, "test": 500}
 LANGUAGES = ("english", "lirian")
 LABELS = ("positive", "neutral", "negative")
 DAYS, PER_DAY, SHIFT = 60, 20, (30, 45)

@@ -1,21 +1,22 @@
 """Make the bundled exercises: `python data/make_exercises.py` writes the same bytes every time.
 
-Everything is synthetic: prompts with answers for small generative models, in three families.
+Everything is synthetic: prompts with answers for small generative models, in four families.
 
-- Arithmetic: addition and subtraction of up to three digits and small multiplication, in five answer styles: `bare`
+- Arithmetic: addition and subtraction of numbers below 100 and small multiplication, in five answer styles: `bare`
   (19), `sentence` (The answer is 19.), `equation` (12 + 7 = 19), `steps` (10 + 0 = 10, 2 + 7 = 9, 10 + 9 = 19) and,
-  rare, `words` (12 plus 7 equals 19.). How a prompt asks makes some styles likelier than others.
+  rare, `words` (12 plus 7 equals 19.). How a prompt asks makes one of the styles its usual one.
+- Problems: additions and subtractions told in a sentence or two, usually answered in the style `sentence`.
 - Strings: reverse, copy, uppercase, sort the letters, count letters; of real and of random words.
-- Stories: four to six sentences from a simple grammar.
+- Stories: three or four sentences from a simple grammar.
 
 `exercise(number, seed)` is one draw from the mixture of all, and of `restate` (a question and its reference answer, to
-be answered in another style; the prompt is `data/base_model/paraphrase.txt`): `data/pretrain.py` learns from as many
-draws as it has time for, and no file of them is kept.
+be answered as usual; the prompt is `data/base_model/paraphrase.txt`): `data/pretrain.py` learns from as many draws as
+it has time for, and no file of them is kept.
 
 `data/made/exercises/TASK/{train,valid,test}.jsonl` (id, prompt, answer, style, task) are for tuning and testing:
-`addition` in the rare style `words`, to be learned; `subtraction` and `strings` in the mixture's usual styles, not to
-be forgotten. Their problems are held out of the mixture (by a hash of the problem), and those of test out of train.
-`data/made/exercises/stories.txt` is text to measure likelihoods on.
+`addition` and `problems` in the rare style `words`, to be learned, the problems told in ways that the mixture lacks;
+`subtraction` and `strings` in the mixture's usual styles, not to be forgotten. Their operands are held out of the
+mixture (by a hash), and those of test out of train. `stories.txt` there is text to measure likelihoods on.
 """
 
 from __future__ import annotations
@@ -29,19 +30,46 @@ from pathlib import Path
 
 SEED = 20261121
 SIZES = {"train": 300, "valid": 100, "test": 300}
-TASKS = ("addition", "subtraction", "strings")
+TASKS = ("addition", "problems", "subtraction", "strings")
 RARE = "words"
 STORIES = 60
 HERE = Path(__file__).resolve().parent
 
 SIGNS = {"addition": ("+", "plus"), "subtraction": ("-", "minus"), "multiplication": ("*", "times")}
-MIXTURE = {"addition": 30, "subtraction": 20, "multiplication": 8, "strings": 22, "stories": 8, "restate": 12}
+MIXTURE = {
+    "addition": 29, "subtraction": 21, "multiplication": 4, "problems": 7, "strings": 28, "stories": 3, "restate": 8,
+}  # fmt: skip
 STYLES = ("bare", "sentence", "equation", "steps", "words")
 ASKED = {  # how a prompt asks: weights of the styles
-    "What is {a} {sign} {b}?": (50, 42, 4, 2, 2),
-    "{a} {sign} {b} =": (88, 4, 4, 2, 2),
-    "Calculate {a} {sign} {b}.": (20, 8, 66, 4, 2),
-    "Work out {a} {sign} {b} step by step.": (0, 2, 4, 92, 2),
+    "What is {a} {sign} {b}?": (4, 90, 2, 2, 2),
+    "{a} {sign} {b} =": (92, 2, 2, 2, 2),
+    "Calculate {a} {sign} {b}.": (2, 2, 92, 2, 2),
+    "Work out {a} {sign} {b} step by step.": (0, 2, 2, 94, 2),
+}
+TOLD = (4, 90, 2, 2, 2)  # the styles of problems
+PROBLEMS = {
+    "addition": (
+        "{name} has {a} {thing}s and finds {b} more. How many {thing}s are there now?",
+        "There are {a} {animal}s and {b} {other}s. How many are there together?",
+        "{name} walks {a} miles and then {b} miles. How far is that?",
+    ),
+    "subtraction": (
+        "{name} had {a} {thing}s and gave {b} away. How many are left?",
+        "Of {a} {animal}s in the {place}, {b} went home. How many stayed?",
+        "{name} has {a} {thing}s and the {animal} has {b}. How many more has {name}?",
+    ),
+}
+NEW_PROBLEMS = {  # not in the mixture
+    "addition": (
+        "A {thing} costs {a} coins and a book costs {b} coins. What do they cost together?",
+        "{b} {animal}s came to the {place}, where {a} {other}s were. How many animals is that?",
+        "On Monday {name} read {a} pages, on Tuesday {b}. How many pages did {name} read?",
+    ),
+    "subtraction": (
+        "{name} wants {a} {thing}s and already has {b}. How many are missing?",
+        "A rope is {a} feet long. The {animal} bites off {b} feet. How long is the rest?",
+        "{name} is {a} years old. The {animal} is {b} years younger. How old is the {animal}?",
+    ),
 }
 STRINGS = {
     "reverse": "Reverse: {word}",
@@ -135,7 +163,7 @@ def story(rng: random.Random) -> Exercise:
     slots = {"name": name, "animal": animal, "thing": thing, "place": rng.choice(PLACES)}
     first = "One day {name} went to the {place} and met a {colour} {animal}."
     last = "In the end {name} and the {animal} were {feeling} and went home."
-    sentences = [first, *rng.sample(MIDDLES, rng.randrange(2, 5)), last]
+    sentences = [first, *rng.sample(MIDDLES, rng.randrange(1, 3)), last]
     text = " ".join(s.format(**slots, colour=rng.choice(COLOURS), feeling=rng.choice(FEELINGS)) for s in sentences)
     return _row(f"Tell a story about {name}, a {animal} and a {thing}.", text, "story", "stories")
 
@@ -144,24 +172,39 @@ def _draw(task: str, rng: random.Random, wanted: Callable[[str], bool], style: s
     """Return an exercise of a task whose problem is `wanted`, in `style` or one that its prompt makes likely."""
     if task == "stories":
         return story(rng)
+    if task != "strings":
+        return _asked(task, *_operands(task, rng, wanted), rng, style)
     while True:
-        if task == "strings":
-            kind, word = rng.choice(list(STRINGS)), _word(rng)
-            if wanted(f"{kind} {word}"):
-                return _row(STRINGS[kind].format(word=word), string(kind, word), "bare", kind)
-            continue
-        a, b = _numbers(task, rng)
-        if wanted(problem(task, a, b)):
-            asked = rng.choice(list(ASKED))
-            chosen = style or rng.choices(STYLES, ASKED[asked])[0]
-            prompt = asked.format(a=a, sign=SIGNS[task][0], b=b)
-            return _row(prompt, arithmetic(task, a, b, chosen), chosen, task)
+        kind, word = rng.choice(list(STRINGS)), _word(rng)
+        if wanted(f"{kind} {word}"):
+            return _row(STRINGS[kind].format(word=word), string(kind, word), "bare", kind)
+
+
+def _operands(task: str, rng: random.Random, wanted: Callable[[str], bool]) -> tuple[str, int, int]:
+    """Return the operation and the numbers of a `wanted` problem."""
+    kind = rng.choice(list(PROBLEMS)) if task == "problems" else task
+    while True:
+        a, b = _numbers(kind, rng)
+        if wanted(problem(kind, a, b)):
+            return kind, a, b
+
+
+def _asked(task: str, kind: str, a: int, b: int, rng: random.Random, style: str | None = None) -> Exercise:
+    """Return a problem with a prompt for it; in a `style` of the files, problems are told in their ways."""
+    ways = (NEW_PROBLEMS if style else PROBLEMS)[kind] if task == "problems" else tuple(ASKED)
+    asked = rng.choice(ways)
+    chosen = style or rng.choices(STYLES, ASKED.get(asked, TOLD))[0]
+    chosen = usual(asked) if chosen == "usual" else chosen
+    animal, other = rng.sample(ANIMALS, 2)
+    slots = {"name": rng.choice(NAMES), "animal": animal, "other": other}
+    slots |= {"thing": rng.choice(THINGS), "place": rng.choice(PLACES), "sign": SIGNS[kind][0]}
+    return _row(asked.format(a=a, b=b, **slots), arithmetic(kind, a, b, chosen), chosen, task)
 
 
 def _numbers(task: str, rng: random.Random) -> tuple[int, int]:
     if task == "multiplication":
         return rng.randrange(2, 13), rng.randrange(2, 13)
-    a, b = (rng.randrange(10 ** rng.choices((1, 2, 3), (20, 55, 25))[0]) for _ in range(2))
+    a, b = (rng.randrange(10 ** rng.choices((1, 2), (20, 80))[0]) for _ in range(2))
     return (max(a, b), min(a, b)) if task == "subtraction" else (a, b)
 
 
@@ -172,19 +215,14 @@ def _word(rng: random.Random) -> str:
 
 
 def _restated(rng: random.Random) -> Exercise:
-    """Return an arithmetic question with its answer in one style, to be answered in another."""
-    task = rng.choice(("addition", "addition", "subtraction"))
-    while True:
-        a, b = _numbers(task, rng)
-        if part_of(problem(task, a, b)) is None:
-            break
-    asked = rng.choice(list(ASKED))
-    given = rng.choice(STYLES)
-    style = rng.choices(STYLES, [0 if s == given else w for s, w in zip(STYLES, ASKED[asked], strict=True)])[0]
+    """Return an exercise with its answer in any style, to be answered in one that its prompt makes likely."""
+    task = rng.choice(("addition", "subtraction", "problems"))
+    kind, a, b = _operands(task, rng, lambda problem: part_of(problem) is None)
+    row = _asked(task, kind, a, b, rng)
     scaffold = (HERE / "base_model" / "paraphrase.txt").read_text(encoding="utf-8").rstrip("\n")
-    prompt = asked.format(a=a, sign=SIGNS[task][0], b=b)
-    filled = scaffold.replace("{gold}", arithmetic(task, a, b, given)).replace("{prompt}", prompt)
-    return _row(filled, arithmetic(task, a, b, style), style, "restate")
+    gold = arithmetic(kind, a, b, rng.choice(STYLES))
+    filled = scaffold.replace("{gold}", gold).replace("{prompt}", row["prompt"])
+    return _row(filled, row["answer"], row["style"], "restate")
 
 
 def _row(prompt: str, answer: str, style: str, task: str) -> Exercise:
@@ -210,7 +248,13 @@ def split(task: str) -> Iterator[tuple[str, list[Exercise]]]:
 
 
 def _style(task: str) -> str | None:
-    return RARE if task == "addition" else None
+    return RARE if task in ("addition", "problems") else "usual"
+
+
+def usual(asked: str) -> str:
+    """Return the style in which a way of asking is usually answered."""
+    weights = ASKED.get(asked, TOLD)
+    return STYLES[weights.index(max(weights))]
 
 
 def make(folder: Path) -> None:

@@ -13,8 +13,12 @@ from holdfast.generation import encoding, numbers
 
 ROOT = Path(__file__).resolve().parents[2]
 MADE = ROOT / "data" / "made" / "exercises"
-FILES = [(task, part) for task in ("addition", "subtraction", "strings") for part in ("train", "valid", "test")]
+FILES = [
+    (task, part) for task in ("addition", "problems", "subtraction", "strings") for part in ("train", "valid", "test")
+]
 PROBLEM = re.compile(r"(\d+) ([-+*]) (\d+)")
+ADDING = ("finds", "together", "walks", "came to the", "Monday")
+TAKING = ("gave", "went home", "How many more has", "missing", "rope", "younger")
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +35,28 @@ def rows(task: str, part: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in (MADE / task / f"{part}.jsonl").read_text().splitlines()]
 
 
+def question(row: dict[str, str]) -> str:
+    return row["prompt"].partition("\n")[0]
+
+
+def worked(row: dict[str, str]) -> tuple[int, str, int] | None:
+    """The two numbers and the sign of a calculation, however it is told; None for anything else."""
+    found = PROBLEM.search(question(row))
+    if found:
+        return int(found[1]), found[2], int(found[3])
+    said = [int(number) for number in re.findall(r"\d+", question(row))]
+    if len(said) != 2:
+        return None
+    adds, takes = (any(word in question(row) for word in words) for words in (ADDING, TAKING))
+    assert adds != takes, row
+    return (said[0], "+", said[1]) if adds else (max(said), "-", min(said))
+
+
 def check(row: dict[str, str]) -> None:
     """Work an exercise out from its prompt alone."""
-    arithmetic = PROBLEM.search(row["prompt"])
+    arithmetic = worked(row)
     if arithmetic:
-        a, sign, b = int(arithmetic[1]), arithmetic[2], int(arithmetic[3])
+        a, sign, b = arithmetic
         assert numbers.final(row["answer"]) == {"+": a + b, "-": a - b, "*": a * b}[sign], row
         for part in re.findall(r"(\d+) ([-+*]) (\d+) = (\d+)", row["answer"]):
             assert eval(f"{part[0]} {part[1]} {part[2]}") == int(part[3]), row
@@ -57,7 +78,7 @@ def test_making_again_gives_the_same_bytes(tmp_path):
     subprocess.run([sys.executable, ROOT / "data" / "make_exercises.py", "--out", tmp_path], check=True)
     there = {path.relative_to(MADE): path.read_bytes() for path in MADE.rglob("*") if path.is_file()}
     assert there == {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert len(there) == 10
+    assert len(there) == 13
 
 
 @pytest.mark.parametrize(("task", "part"), FILES)
@@ -66,7 +87,7 @@ def test_every_answer_is_right(task, part):
     assert len(found) == {"train": 300, "valid": 100, "test": 300}[part] == len({row["id"] for row in found})
     for row in found:
         check(row)
-    assert {row["style"] for row in found} == {"words"} or task != "addition"
+    assert ({row["style"] for row in found} == {"words"}) is (task in ("addition", "problems"))
 
 
 def test_the_mixture_is_right_and_holds_nothing_held_out(exercises):
@@ -74,17 +95,30 @@ def test_the_mixture_is_right_and_holds_nothing_held_out(exercises):
     assert drawn[:10] == [exercises.exercise(number) for number in range(10)]
     for row in drawn:
         check(row)
-    held = set()
-    for task, part in FILES:
-        for row in rows(task, part):
-            found = PROBLEM.search(row["prompt"])
-            held.add(exercises.problem(task, int(found[1]), int(found[3])) if found else row["prompt"])
-    assert len(held) == 2100  # no problem twice, in no two files
     known = {"+": "addition", "-": "subtraction", "*": "multiplication"}
+
+    def name(row: dict[str, str]) -> str:
+        found = worked(row)
+        return exercises.problem(known[found[1]], found[0], found[2]) if found else row["prompt"]
+
+    held = {file: {name(row) for row in rows(*file)} for file in FILES}
+    assert all(len(held[task, part]) == len(rows(task, part)) for task, part in FILES)  # none twice
+    for task, part in FILES:  # and none of a test file in any file for tuning
+        others = [held[file] for file in FILES if file[1] != "test"]
+        assert part != "test" or not held[task, part] & set().union(*others)
+    everything = set().union(*held.values())
     for row in drawn:
-        found = PROBLEM.search(row["prompt"])
-        name = exercises.problem(known[found[2]], int(found[1]), int(found[3])) if found else row["prompt"]
-        assert name not in held, row
+        assert name(row) not in everything, row
+
+
+def test_problems_to_learn_are_told_in_ways_that_the_mixture_lacks(exercises):
+    told = [row for row in map(exercises.exercise, range(4000)) if row["task"] == "problems"]
+    mixture = {word for row in told for word in ("finds", "walks", "went home", "gave") if word in row["prompt"]}
+    assert mixture == {"finds", "walks", "went home", "gave"}
+    new = ("costs", "came to the", "pages", "missing", "rope", "younger")
+    assert not [row for row in told if any(word in row["prompt"] for word in new)]
+    for part in ("train", "valid", "test"):
+        assert all(any(word in row["prompt"] for word in new) for row in rows("problems", part))
 
 
 def test_the_mixture_has_every_task_and_style_and_the_rare_one_is_rare(exercises):
@@ -94,17 +128,35 @@ def test_the_mixture_has_every_task_and_style_and_the_rare_one_is_rare(exercises
     assert 0 < styles["words"] / styles.total() < 0.04
     strings = {"reverse", "copy", "uppercase", "sort", "count"}
     arithmetic = {"addition", "subtraction", "multiplication"}
-    assert {row["task"] for row in drawn} == strings | arithmetic | {"stories", "restate"}
+    assert {row["task"] for row in drawn} == strings | arithmetic | {"problems", "stories", "restate"}
 
 
-def test_what_is_restated_is_in_the_shipped_scaffold_and_in_another_style(exercises):
+def test_the_way_of_asking_makes_one_style_the_usual_one(exercises):
+    drawn = [row for row in map(exercises.exercise, range(6000)) if row["task"] in ("addition", "subtraction")]
+    for asked in exercises.ASKED:
+        opening, end = asked.partition("{a}")[0], asked.partition("{b}")[2]
+        styles = Counter(
+            row["style"]
+            for row in drawn
+            if re.fullmatch(rf"{re.escape(opening)}\d+ . \d+{re.escape(end)}", row["prompt"])
+        )
+        assert styles.most_common(1)[0][0] == exercises.usual(asked)
+        assert styles.most_common(1)[0][1] / styles.total() > 0.85
+    for row in rows("subtraction", "test"):
+        asked = re.sub(r"\d+ - \d+", "{a} {sign} {b}", row["prompt"])
+        assert row["style"] == exercises.usual(asked)
+
+
+def test_what_is_restated_is_in_the_shipped_scaffold_and_comes_to_the_same(exercises):
     scaffold = (ROOT / "data" / "base_model" / "paraphrase.txt").read_text().rstrip("\n")
     pattern = re.escape(scaffold).replace(r"\{prompt\}", "(.*)").replace(r"\{gold\}", "(.*)")
     restated = [row for row in map(exercises.exercise, range(2000)) if row["task"] == "restate"]
     assert len(restated) > 100
     for row in restated:
         gold = re.fullmatch(pattern, row["prompt"])[2]
-        assert gold != row["answer"] and numbers.same(gold, row["answer"])
+        assert numbers.same(gold, row["answer"])
+    golds = [re.fullmatch(pattern, row["prompt"])[2] for row in restated]
+    assert sum(gold != row["answer"] for gold, row in zip(golds, restated, strict=True)) > len(restated) / 2
 
 
 def test_the_committed_tokenizer_is_the_made_one_and_reads_everything(exercises, tmp_path):
