@@ -6,9 +6,10 @@
     tokenizer*.json ...                              the tokenizer
     manifest.json                                    the base and a digest per file (`holdfast.manifest`)
 
-Changes are LoRA (PEFT's own kind) or new values of tensors (`HOLDFAST_DELTA`, see `holdfast.delta` and
-`holdfast.patch`), relative to the bare encoder (`AutoModel`). A version needs no other version: it names the base and
-holds all the changes in order. The same model written twice gives the same bytes.
+Changes are something added (LoRA and others, see `holdfast.tuners`) or new values of tensors (`HOLDFAST_DELTA`, see
+`holdfast.delta` and `holdfast.patch`), relative to the bare encoder (`AutoModel`) or to the whole decoder
+(`AutoModelForCausalLM`), where a tensor that two modules share stands under both names. A version needs no other
+version: it names the base and holds all the changes in order. The same model written twice gives the same bytes.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast import bases, lora, manifest, models, patch
+from holdfast import bases, manifest, models, patch
 from holdfast.errors import Corrupt, HoldfastError
 from holdfast.records import BaseRef, HeadInfo, Start
+from holdfast.tuners import injected, kinds
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +38,7 @@ ADAPTER, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 HEADS, LABELS, BEFORE = "heads.safetensors", "heads.json", "before"
 MOST_BEFORE = 4
 _PEFT_PREFIX = "base_model.model."
+_ENDS = ("", patch.INDICES, patch.VALUES)
 _OF_A_PLACE = ("is_local", "local_files_only", "name_or_path", "_commit_hash")
 
 
@@ -43,20 +46,26 @@ def write(model: Model, selection: Selection, start: Start, home: Home, folder: 
     """Write the adapter folder of a model tuned from `start`: what `selection` let move, and all the model's heads.
 
     `folder` is made where needed; give an empty one, and drop it when this fails. Raises `HoldfastError` when the
-    folder would not give this very model back (to the bit, or for LoRA within 1e-6): something frozen has moved.
+    folder would not give this very model back: something frozen has moved. What moved comes back to the bit, but for
+    what is added to weights, within 1e-6.
     """
     folder.mkdir(parents=True, exist_ok=True)
     again = models.load(start, home)
     _write_before(again, start, home, folder)
-    if selection.lora is not None:
-        _write_change(
-            lora.tensors(model.encoder), lora.config(model.encoder, selection.lora), model, start.base, folder
-        )
+    if selection.added is not None and keeps_addition(selection):
+        found = injected.saved(model.encoder, selection.added, selection.first)
+        _write_change(*found, model, start.base, folder)
     else:
         _write_delta(_selected(model, selection), model, start.base, folder)
     _write_around(model, start.base, folder)
     _apply_change(again.encoder, folder)
-    _compare(again, model, 0.0 if selection.lora is None else 1e-6)
+    _compare(again, model, selection)
+
+
+def keeps_addition(selection: Selection) -> bool:
+    """Say whether what a selection adds is kept as it is; else the weights that it made are."""
+    kept = selection.added is not None and kinds.of(selection.added).kept
+    return kept and not selection.whole and not selection.partial
 
 
 def flatten(start: Start, home: Home, folder: Path) -> Model:
@@ -94,17 +103,39 @@ def changes(folder: Path) -> list[Path]:
     return [*earlier, folder]
 
 
-def is_lora(folder: Path) -> bool:
-    """Say whether a change is LoRA and not a delta; raises `Corrupt` when it is neither."""
-    kind = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("peft_type")
-    if kind not in {"LORA", "HOLDFAST_DELTA"}:
-        raise Corrupt(f"{folder / CONFIG}: is an adapter of the kind {kind}, not LORA or HOLDFAST_DELTA")
-    return bool(kind == "LORA")
+def kind(folder: Path) -> kinds.Kind | None:
+    """Return what kind of addition a change is, None for new values; raises `Corrupt` when it is neither."""
+    found = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("peft_type")
+    if found != "HOLDFAST_DELTA" and found not in kinds.KINDS:
+        known = ", ".join(["HOLDFAST_DELTA", *kinds.KINDS])
+        raise Corrupt(f"{folder / CONFIG}: is an adapter of the kind {found}, not one of {known}")
+    return kinds.KINDS.get(found)
+
+
+def needs_holdfast(folder: Path) -> bool:
+    """Say whether PEFT knows a change's kind only once it was taught."""
+    found = kind(folder)
+    return found is None or found.ours
+
+
+def stays_beside(folder: Path) -> kinds.Kind | None:
+    """Return the kind of an adapter folder's change that cannot be merged into weights, None where all can be."""
+    return next((found for found in map(kind, changes(folder)) if found and not found.merges), None)
 
 
 def bare(model: Model) -> dict[str, torch.Tensor]:
-    """Return the encoder's parameters by their names in the encoder loaded by itself."""
+    """Return the encoder's parameters by their names in the encoder loaded by itself, shared ones once."""
     return {name: parameter.detach() for name, parameter in model.encoder.named_parameters()}
+
+
+def _everywhere(changed: Mapping[str, torch.Tensor], model: Model) -> dict[str, torch.Tensor]:
+    """Return a patch in which a tensor that modules share (embeddings and output layer) stands under all its names."""
+    found, first = dict(changed), dict[int, str]()
+    for name, parameter in model.encoder.named_parameters(remove_duplicate=False):
+        known = first.setdefault(id(parameter), name)
+        copies = {name + end: changed[known + end].clone() for end in _ENDS if known + end in changed}
+        found |= copies if known != name else {}
+    return dict(sorted(found.items()))
 
 
 def _selected(model: Model, selection: Selection) -> dict[str, torch.Tensor]:
@@ -112,12 +143,15 @@ def _selected(model: Model, selection: Selection) -> dict[str, torch.Tensor]:
     prefix = model.encoder_prefix
     masks = {name.removeprefix(prefix): mask for name, mask in selection.partial.items()}
     whole = [name.removeprefix(prefix) for name in selection.whole if name.startswith(prefix)]
-    return patch.make(bare(model), whole, masks)
+    if selection.added is None:
+        return patch.make(bare(model), whole, masks)
+    whole += [f"{module}.weight" for module in selection.added["target_modules"]]
+    return patch.make(injected.merged_weights(model.encoder), whole, masks)
 
 
 def _since_base(model: Model, base: BaseRef) -> dict[str, torch.Tensor]:
-    old = dict(bases.network(bases.locate(base)).base_model.named_parameters())
-    return patch.difference(old, bare(model))
+    start = Start(model=base.name, base=base, task="generation" if model.generates else "classification")
+    return patch.difference(bare(models.load_base(start)), bare(model))
 
 
 def _write_before(start_model: Model, start: Start, home: Home, folder: Path) -> None:
@@ -138,6 +172,7 @@ def _write_before(start_model: Model, start: Start, home: Home, folder: Path) ->
 
 
 def _write_delta(changed: Mapping[str, torch.Tensor], model: Model, base: BaseRef, folder: Path) -> None:
+    changed = _everywhere(changed, model)
     whole, partial = patch.contents(changed)
     described = {
         "inference_mode": True,
@@ -209,11 +244,11 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
 def _apply_change(encoder: Any, folder: Path) -> None:
     from safetensors.torch import load_file
 
-    if is_lora(folder):
-        lora.merge_folder(encoder, folder)
+    if found := kind(folder):
+        injected.read_folder(encoder, folder, found)
         return
     changed = {name.removeprefix(_PEFT_PREFIX): tensor for name, tensor in load_file(folder / ADAPTER).items()}
-    patch.apply(dict(encoder.named_parameters()), changed)
+    patch.apply(dict(encoder.named_parameters(remove_duplicate=False)), changed)
 
 
 def _install_heads(model: Model, folder: Path) -> None:
@@ -233,13 +268,22 @@ def _install_heads(model: Model, folder: Path) -> None:
         model.use_head(min(held))
 
 
-def _compare(again: Model, model: Model, tolerance: float) -> None:
-    """Raise `HoldfastError` naming the first tensor in which two encoders differ by more than `tolerance`."""
+def _compare(again: Model, model: Model, selection: Selection) -> None:
+    """Raise `HoldfastError` naming the first tensor in which two models differ by more than they may."""
     import torch
 
-    wanted = lora.merged_weights(model.encoder) if tolerance else bare(model)
-    for name, value in bare(again).items():
-        other = wanted[name].to(value.device)
-        same = torch.equal(value, other) if not tolerance else torch.allclose(value, other, rtol=0, atol=tolerance)
-        if not same:
+    added = selection.added or {"target_modules": []}
+    merges = selection.added is not None and kinds.of(added).merges
+    rounded = tuple(f"{module}." for module in added["target_modules"] if merges and keeps_addition(selection))
+    theirs = _in_memory(again, merges=False)
+    for name, value in _in_memory(model, merges).items():
+        tolerance = 1e-6 if name.startswith(rounded) else 0.0
+        if not torch.allclose(theirs[name], value.to(theirs[name].device), rtol=tolerance, atol=tolerance):
             raise HoldfastError(f"`{name}` moved during tuning although the selection froze it")
+
+
+def _in_memory(model: Model, merges: bool) -> dict[str, torch.Tensor]:
+    """Return everything that an encoder holds, by bare names; what was added is merged where that is asked for."""
+    if merges:
+        return injected.merged_weights(model.encoder)
+    return {kinds.bare(name): p.detach() for name, p in model.encoder.named_parameters()}

@@ -1,7 +1,8 @@
 """Where things are in a network: a table with one row per architecture family, and questions asked of it.
 
 A row says how the parts of an encoder are named, relative to the bare encoder; answers are full names in the network
-(`bert.encoder.layer.0`). A new architecture is one more row, unless its query, key and value share one tensor.
+(`bert.encoder.layer.0`). A new architecture is one more row, unless its query, key and value share one tensor otherwise
+than GPT-2's.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ WITHOUT_A_ROW = ("full", "lora", "layernorm", "mask", "layers by pattern")
 
 @dataclass(frozen=True)
 class Family:
-    """How one family of architectures names its parts, relative to the bare encoder (`layer`) or to one layer."""
+    """How one family of architectures names its parts, relative to the bare encoder (`layer`) or to one layer.
+
+    Where `query`, `key` and `value` name one module, it is a `Conv1D` as GPT-2's: its weight is [in, 3 x out], query
+    first, and that of the output projection is [in, out].
+    """
 
     types: tuple[str, ...]
     layer: str
@@ -68,6 +73,16 @@ FAMILIES = (
         mlp=("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
         embeddings=("embed_tokens.",),
     ),
+    Family(
+        types=("gpt2",),
+        layer="h.",
+        query="attn.c_attn",
+        key="attn.c_attn",
+        value="attn.c_attn",
+        output="attn.c_proj",
+        mlp=("mlp.c_fc", "mlp.c_proj"),
+        embeddings=("wte.", "wpe."),
+    ),
 )
 
 
@@ -105,7 +120,7 @@ def family(model: Model, choice: str = "this choice") -> Family:
 
 def layers(model: Model) -> list[str]:
     """Return the prefixes of the encoder's layers in order, such as `bert.encoder.layer.0`."""
-    stem = model.encoder_prefix + family(model, "layers").layer
+    stem = model.stem + family(model, "layers").layer
     numbers = {int(n[len(stem) :].split(".")[0]) for n in model.encoder_parameters() if n.startswith(stem)}
     return [f"{stem}{number}" for number in sorted(numbers)]
 
@@ -121,14 +136,13 @@ def pooler(model: Model) -> list[str]:
 
 
 def _starting(model: Model, stems: tuple[str, ...]) -> list[str]:
-    prefixes = tuple(model.encoder_prefix + stem for stem in stems)
+    prefixes = tuple(model.stem + stem for stem in stems)
     return [name for name in model.encoder_parameters() if prefixes and name.startswith(prefixes)]
 
 
 def layer_norms(model: Model) -> list[str]:
     """Return the names of the tensors of every layer norm of the encoder, found by module type (RMSNorm too)."""
-    encoder = model.network.base_model
-    norms = [name for name, module in encoder.named_modules() if is_norm(module)]
+    norms = [name for name, module in model.encoder.named_modules() if is_norm(module)]
     prefixes = tuple(f"{model.encoder_prefix}{name}." for name in norms)
     return [name for name in model.encoder_parameters() if prefixes and name.startswith(prefixes)]
 
@@ -164,6 +178,8 @@ def head_places(model: Model, attention: Attention, head: int, kv: str = "shared
     A head is rows of the query, key and value projections (biases too) and COLUMNS of the output projection; with
     `kv="none"` key and value stay out (CT-SFT, arXiv 2601.08146; the slices were checked on Qwen2).
     """
+    if attention.query == attention.key:
+        return _shared_places(attention, head, kv)
     size = attention.head_dim
     own = slice(head * size, (head + 1) * size)
     group = head // (attention.heads // attention.groups)
@@ -174,6 +190,16 @@ def head_places(model: Model, attention: Attention, head: int, kv: str = "shared
     names = {f"{module}.{leaf}": place for module, place in rows.items() for leaf in ("weight", "bias")}
     found: dict[str, Any] = {name: place for name, place in names.items() if name in parameters}
     return found | {f"{attention.output}.weight": (slice(None), own)}
+
+
+def _shared_places(attention: Attention, head: int, kv: str) -> dict[str, Any]:
+    """Return one head's places where query, key and value are columns of one weight [in, 3 x out]."""
+    size, width = attention.head_dim, attention.heads * attention.head_dim
+    own = slice(head * size, (head + 1) * size)
+    parts = range(3 if kv == "shared" else 1)
+    columns = [part * width + column for part in parts for column in range(own.start, own.stop)]
+    module = attention.query
+    return {f"{module}.weight": (slice(None), columns), f"{module}.bias": columns, f"{attention.output}.weight": own}
 
 
 def head_masks(model: Model, attention: Attention, head: int, kv: str = "shared") -> dict[str, torch.Tensor]:
@@ -192,7 +218,7 @@ def part(model: Model, name: str) -> str:
 
     Where the architecture is not in the table, the first number in the name is taken for the layer's.
     """
-    relative = name.removeprefix(model.encoder_prefix)
+    relative = name.removeprefix(model.stem)
     if not known(model):
         number = re.search(r"\.(\d+)\.", relative)
         return number.group(1) if number else "rest"

@@ -19,14 +19,23 @@ _PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 @dataclass(frozen=True)
 class KnownBase:
-    """A base with a name of its own: one digest for all its places."""
+    """A base with a name of its own: one digest for all its places.
 
-    package: str
-    subfolder: str
-    hub: str
-    revision: str | None
+    It lies in a `folder` of this repository, or in the `subfolder` of an installed `package`, else at the `hub`.
+    """
+
     sha256: str
     licence: str
+    folder: str | None = None
+    package: str | None = None
+    subfolder: str = ""
+    hub: str | None = None
+    revision: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it can be had, for people: a hub id, or the folder of this repository."""
+        return self.hub or f"holdfast/{self.folder}"
 
 
 KNOWN = {
@@ -37,8 +46,14 @@ KNOWN = {
         revision=None,
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         licence="Apache-2.0",
-    )
+    ),
+    "kelp": KnownBase(  # made by data/pretrain.py
+        folder="data/base_model",
+        sha256="a75ce9d659d70664c787d514d54f26a348e09057f16b5bbb69a1cf2224a12050",
+        licence="Apache-2.0",
+    ),
 }
+_REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def resolve(name: str, revision: str | None = None) -> BaseRef:
@@ -160,14 +175,20 @@ def _first(names: list[str]) -> str:
 
 def _folder(name: str, revision: str | None) -> Path:
     if name in KNOWN:
-        return _installed(KNOWN[name]) or _download(KNOWN[name].hub, revision or KNOWN[name].revision)
+        known = KNOWN[name]
+        return _installed(known) or _download(known.hub or name, revision or known.revision)
     if Path(name).is_dir():
         return Path(name)
     return _download(name, revision)
 
 
 def _installed(known: KnownBase) -> Path | None:
-    """Return the folder inside an installed package, found without importing it."""
+    """Return the folder inside this repository or an installed package, found without importing it."""
+    if known.folder is not None:
+        found = _REPOSITORY / known.folder
+        return found if found.is_dir() else None
+    if known.package is None:
+        return None
     spec = importlib.util.find_spec(known.package)
     places = list(spec.submodule_search_locations or []) if spec else []
     return Path(places[0]) / known.subfolder if places else None

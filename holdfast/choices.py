@@ -11,6 +11,7 @@ import difflib
 import importlib
 import pkgutil
 import re
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -63,7 +64,7 @@ def parse(axis: Axis, raw: Any, key: str) -> Choices:
     Raises `BadInput` naming the dotted key, with the nearest known name.
     """
     chosen: Choices = {}
-    for name, values in _pairs(raw, key):
+    for name, values in pairs(raw, key):
         if values is False:
             continue
         if name in chosen:
@@ -72,7 +73,17 @@ def parse(axis: Axis, raw: Any, key: str) -> Choices:
     return chosen
 
 
-def _pairs(raw: Any, key: str) -> list[tuple[str, Any]]:
+def located(axis: Axis, chosen: Choices, folder: Path) -> Choices:
+    """Return choices with the paths among their options absolute, taken from `folder`; a module's `located` knows."""
+    modules = {name: load(axis, name) for name in chosen}
+    return {
+        name: modules[name].located(values, folder) if hasattr(modules[name], "located") else values
+        for name, values in chosen.items()
+    }
+
+
+def pairs(raw: Any, key: str = "") -> list[tuple[str, Any]]:
+    """Return (name, what is said of it) of a name, a mapping or a list of either; raise `BadInput` for others."""
     if raw is None:
         return []
     if isinstance(raw, str):
@@ -80,7 +91,7 @@ def _pairs(raw: Any, key: str) -> list[tuple[str, Any]]:
     if isinstance(raw, dict):
         return [(str(name), values) for name, values in raw.items()]
     if isinstance(raw, list):
-        return [pair for item in raw for pair in _pairs(item, key)]
+        return [pair for item in raw for pair in pairs(item, key)]
     raise BadInput(f"cannot read {raw!r}", key=key, expected="a name, a mapping or a list")
 
 

@@ -9,8 +9,9 @@ from holdfast import choices
 from holdfast.errors import BadInput
 
 if TYPE_CHECKING:
-    from holdfast.spec import Pipeline
+    from holdfast.spec import Learn, Pipeline, Remember
 
+LABELLED = ("no-conflicting-labels", "known-labels", "balanced-labels")  # expectations that need labels
 Rule = Callable[["Pipeline"], str | None]
 
 
@@ -68,10 +69,22 @@ def _one_time_shape(pipeline: Pipeline) -> str | None:
     return None
 
 
-def _lora_is_not_anchored_by_weights(pipeline: Pipeline) -> str | None:
+def _adding(pipeline: Pipeline) -> list[tuple[str, str]]:
+    """Return the chosen `parameters` that add something to the encoder, each with what."""
+    modules = {name: choices.load("parameters", name) for name in pipeline.parameters}
+    return [(name, module.ADDS) for name, module in modules.items() if hasattr(module, "ADDS")]
+
+
+def _additions_are_alone(pipeline: Pipeline) -> str | None:
+    for name, what in _adding(pipeline) if len(pipeline.parameters) > 1 else ():
+        return f"`{name}` trains new {what} beside the frozen ones: it cannot be mixed with other choices"
+    return None
+
+
+def _additions_are_not_anchored_by_weights(pipeline: Pipeline) -> str | None:
     chosen = sorted({"ewc", "l2sp"} & set(pipeline.anchors))
-    if "lora" in pipeline.parameters and chosen:
-        return f"`{chosen[0]}` anchors the start model's own weights, which `lora` does not move; use `kl` or `lwf`"
+    for name, _ in _adding(pipeline) if chosen else ():
+        return f"`{chosen[0]}` anchors the start model's own weights, which `{name}` does not move; use `kl` or `lwf`"
     return None
 
 
@@ -79,6 +92,13 @@ def _unfreezing_needs_layers(pipeline: Pipeline) -> str | None:
     flat = {"layernorm", "embeddings"}
     if "unfreezing" in pipeline.schedule and set(pipeline.parameters) <= flat:
         return "`unfreezing` goes layer by layer, and the chosen `parameters` have no layers to unfreeze"
+    return None
+
+
+def _wise_is_its_own_controller(pipeline: Pipeline) -> str | None:
+    asked = "enabled" in pipeline.control.model_fields_set and pipeline.control.enabled
+    if "wise" in pipeline.schedule and asked:
+        return "`wise` draws weights back as far as it says, and `control.enabled` asks the controller to search"
     return None
 
 
@@ -102,6 +122,99 @@ def _teacher_has_labels(pipeline: Pipeline) -> str | None:
     return None
 
 
+_OF_LABELS = {"text": "text", "label": "label"}  # what only classification reads, with its defaults
+_OF_ANSWERS = {"prompt": "prompt", "answer": "answer", "tests": None, "choices": None, "metric": None}
+
+
+def _sections(pipeline: Pipeline) -> list[tuple[str, Learn | Remember]]:
+    return [("learn", pipeline.learn), *((f"remember.{task.name}", task) for task in pipeline.remember)]
+
+
+def _columns_of_the_task(pipeline: Pipeline) -> str | None:
+    generates = pipeline.task == "generation"
+    foreign = _OF_LABELS if generates else _OF_ANSWERS
+    for name, section in _sections(pipeline):
+        for key, default in foreign.items():
+            if getattr(section, key) != default:
+                reads = "a prompt and an answer" if generates else "a text and a label"
+                return f"`{name}.{key}` is never read: `task: {pipeline.task}` reads {reads}"
+        if generates and section.head not in (None, "label"):
+            return f"`{name}.head` is never read: a decoder has no heads, it answers in words"
+    return None
+
+
+def _no_labels_expected(pipeline: Pipeline) -> str | None:
+    chosen = pipeline.learn.expect
+    labelled = [name for name in chosen if name in LABELLED]
+    if pipeline.task == "generation" and labelled and "expect" in pipeline.learn.model_fields_set:
+        return f"`{labelled[0]}` is about labels, and answers in words have none"
+    return None
+
+
+def _metrics_have_columns(pipeline: Pipeline) -> str | None:
+    for name, section in _sections(pipeline):
+        metric = section.metric or pipeline.learn.metric
+        needed = {"choice": "choices", "tests": "tests"}.get(metric or "")
+        if pipeline.task == "generation" and needed and getattr(section, needed) is None:
+            return f"`{name}` is judged by `{metric}`: name the column of its {needed} as `{name}.{needed}`"
+    return None
+
+
+def _decoders_can(pipeline: Pipeline) -> str | None:
+    if pipeline.task != "generation":
+        return None
+    if pipeline.assess.measure == "activation":
+        return "`activation` is not defined for the norms of decoders: choose fisher, empirical-fisher or taylor"
+    for name, reason in _NOT_FOR_DECODERS.items():
+        if name in pipeline.parameters or name in pipeline.anchors:
+            return f"`{name}` {reason}"
+    return None
+
+
+_NOT_FOR_DECODERS = {
+    "auto": "compares trials by classifying, which a decoder does not: name the parts that may move",
+    "prompt": "stands before the layers of an encoder: choose `prefix`, which stands in every layer",
+    "lwf": "keeps the answers of old heads, and a decoder has none: choose `kl`",
+}
+
+
+def _own_words_are_generated(pipeline: Pipeline) -> str | None:
+    if "self" in pipeline.examples and pipeline.task != "generation":
+        return "`self` learns answers in the model's own words, and a classifier has none: it needs `task: generation`"
+    return None
+
+
+def _unlabelled_texts_are_there(pipeline: Pipeline) -> str | None:
+    for name in pipeline.examples:
+        if getattr(choices.load("examples", name), "USES_UNLABELLED", False) and pipeline.learn.unlabelled is None:
+            return f"`{name}` learns from texts without labels: name them as `learn.unlabelled`"
+    return None
+
+
+def _pseudo_labels_are_labels(pipeline: Pipeline) -> str | None:
+    if "pseudo-labels" in pipeline.examples and pipeline.task == "generation":
+        return "`pseudo-labels` gives texts labels, and answers in words have none: choose `self`"
+    return None
+
+
+def _adjusting_has_a_general_importance(pipeline: Pipeline) -> str | None:
+    if "importance-scaled" not in pipeline.schedule:
+        return None
+    for name, what in _adding(pipeline):
+        return (
+            f"`importance-scaled` weighs by the importance of the start model's weights, and `{name}` moves new {what}"
+        )
+    if not any(task.train for task in pipeline.remember):
+        return "`importance-scaled` weighs against general importance: give a remembered task a `train` dataset"
+    return None
+
+
+def _own_words_or_gold(pipeline: Pipeline) -> str | None:
+    if {"self", "gold"} <= set(pipeline.examples):
+        return "`self` takes the place of the gold answers, and keeps them where it must: leave `gold` out"
+    return None
+
+
 def _distinct_remembered_names(pipeline: Pipeline) -> str | None:
     names = [task.name for task in pipeline.remember]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -109,24 +222,31 @@ def _distinct_remembered_names(pipeline: Pipeline) -> str | None:
 
 
 RULES: tuple[tuple[str, Rule], ...] = (
+    ("task", _columns_of_the_task),
+    ("learn.expect", _no_labels_expected),
+    ("learn.metric", _metrics_have_columns),
+    ("task", _decoders_can),
     ("objective", _one_objective),
     ("objective", _teacher_has_labels),
     ("parameters", _something_moves),
     ("parameters", _alone("full", "moves everything: no other choice can be added to it")),
-    (
-        "parameters",
-        _alone("lora", "trains new low-rank weights beside the frozen ones: it cannot be mixed with other choices"),
-    ),
+    ("parameters", _additions_are_alone),
     ("parameters", _alone("auto", "tries selections of its own and takes one: no other choice can be added to it")),
     ("examples", _something_to_learn_from),
+    ("examples", _own_words_are_generated),
+    ("examples", _unlabelled_texts_are_there),
+    ("examples", _pseudo_labels_are_labels),
+    ("examples", _own_words_or_gold),
     ("examples", _replay_has_a_source),
     ("anchors", _ewc_has_a_source),
     ("anchors", _ewc_weighs_by_fisher),
     ("anchors", _kl_has_a_source),
-    ("anchors", _lora_is_not_anchored_by_weights),
+    ("anchors", _additions_are_not_anchored_by_weights),
     ("schedule", _one_time_shape),
     ("schedule", _unfreezing_needs_layers),
+    ("schedule", _adjusting_has_a_general_importance),
     ("schedule", _trials_are_shorter_than_unfreezing),
+    ("schedule", _wise_is_its_own_controller),
     ("assess", _circuit_settings_are_read),
     ("remember", _distinct_remembered_names),
 )

@@ -6,11 +6,11 @@ PEFT learns of it when this module is imported, which is all that is needed:
     encoder = AutoModel.from_pretrained("sentence-transformers/all-MiniLM-L6-v2")
     tuned = PeftModel.from_pretrained(encoder, "folder")   # then: disable_adapter(), merge_and_unload() ...
 
-The adapter's file holds `base_model.model.NAME` for a whole tensor of the bare encoder (`AutoModel`), or
-`base_model.model.NAME.indices` and `.values` for a part of one (see `holdfast.patch`). New values replace the base's
-instead of being added to them, so a loaded model equals the tuned one to the bit, and disabling restores the base.
-
-PEFT 0.21 refuses names outside its `PeftType` enum; this file alone extends it, and a test pins the version.
+The adapter's file holds `base_model.model.NAME` for a whole tensor of the bare encoder (`AutoModel`; of a decoder,
+`AutoModelForCausalLM`), or `base_model.model.NAME.indices` and `.values` for a part of one (see `holdfast.patch`). New
+values replace the base's instead of being added to them, so a loaded model equals the tuned one to the bit, and
+disabling restores the base. Where several adapters are active, or merged, at once, what each changes is added up (task
+arithmetic with weights of 1).
 """
 
 from __future__ import annotations
@@ -22,37 +22,22 @@ from typing import Any
 
 import torch
 from peft.config import PeftConfig
-from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners._buffer_dict import BufferDict
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, check_adapters_to_merge
-from peft.utils import register_peft_method
 from peft.utils.constants import DUMMY_TARGET_MODULES
-from peft.utils.peft_types import PeftType
 from torch import nn
 
 from holdfast import patch
+from holdfast.tuners import registration
 
 NAME = "HOLDFAST_DELTA"
 PREFIX = "holdfast_delta_"
 _KEY = re.compile(rf"\.{PREFIX}(whole|values|indices)\.")
+_KEPT = f"_{PREFIX}original"
 _SUFFIX = {"whole": "", "values": patch.VALUES, "indices": patch.INDICES}
 
 
-def _extend_enum() -> Any:
-    """Return the member of PEFT's enum of methods that stands for ours, adding it when it is not there."""
-    if NAME in PeftType.__members__:
-        return PeftType[NAME]
-    member = str.__new__(PeftType, NAME)
-    member._name_ = member._value_ = NAME
-    member.__objclass__ = PeftType
-    member._sort_order_ = len(PeftType)
-    setattr(PeftType, NAME, member)
-    PeftType._member_names_.append(NAME)
-    PeftType._member_map_[NAME] = PeftType._value2member_map_[NAME] = member
-    return member
-
-
-_TYPE = _extend_enum()
+_TYPE = registration.member(NAME)
 
 
 @dataclass
@@ -117,27 +102,47 @@ class DeltaLayer(nn.Module, BaseTunerLayer):
         active = [name for name in self.active_adapters if name in self.holdfast_delta_whole]
         if self.disable_adapters or self.merged or not active:
             return self.base_layer(*args, **kwargs)
-        if len(active) > 1:
-            raise ValueError(f"{NAME}: one adapter at a time can be active, not {', '.join(active)}")
-        return torch.func.functional_call(self.base_layer, self.new_values(active[0]), args, kwargs)
+        return torch.func.functional_call(self.base_layer, self._together(active), args, kwargs)
+
+    def _together(self, adapters: list[str]) -> dict[str, torch.Tensor]:
+        """Return the module's own changed tensors as one adapter wants them, or with the changes of several added."""
+        every = [self.new_values(adapter) for adapter in adapters]
+        if len(every) == 1:
+            return every[0]
+        own = {name: tensor.detach() for name, tensor in self.base_layer.named_parameters(recurse=False)}
+        names = dict.fromkeys(name for values in every for name in values)
+        changes = {name: [values[name] - own[name] for values in every if name in values] for name in names}
+        return {name: own[name] + torch.stack(found).sum(0) for name, found in changes.items()}
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Write the adapter's values into the module; `unmerge` puts back the very values that were there."""
+        """Write the adapters' values into the module; `unmerge` puts back the very values that were there."""
         names = [n for n in check_adapters_to_merge(self, adapter_names) if n in self.holdfast_delta_whole]
-        if len(names) + len(self.merged_adapters) > 1:
-            raise ValueError(f"{NAME}: one adapter at a time can be merged, not {', '.join(names)}")
-        own = dict(self.base_layer.named_parameters(recurse=False))
-        for name in names:
-            changed = self.new_values(name)
-            self._originals = {n: own[n].detach().clone() for n in changed}
-            _write(own, changed)
-            self.merged_adapters.append(name)
+        if not names:
+            return
+        names = [*self.merged_adapters, *names]
+        if self.merged_adapters:
+            self.unmerge()
+        changed, own = self._together(names), dict(self.base_layer.named_parameters(recurse=False))
+        self._originals = {n: _original(own[n]) for n in changed}
+        _write(own, changed)
+        self.merged_adapters.extend(names)
 
     def unmerge(self) -> None:
         """Put back the values from before `merge`."""
-        _write(dict(self.base_layer.named_parameters(recurse=False)), self._originals)
+        own = dict(self.base_layer.named_parameters(recurse=False))
+        _write(own, self._originals)
+        for name in self._originals:
+            own[name].__dict__.pop(_KEPT, None)
         self._originals = {}
         self.merged_adapters.clear()
+
+
+def _original(parameter: torch.Tensor) -> torch.Tensor:
+    """Return the value from before any merge; the first module that merges a shared parameter keeps it for others."""
+    if _KEPT not in parameter.__dict__:
+        setattr(parameter, _KEPT, parameter.detach().clone())
+    kept: torch.Tensor = getattr(parameter, _KEPT)
+    return kept
 
 
 def _write(own: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
@@ -157,7 +162,7 @@ class DeltaModel(BaseTuner):
         return peft_config
 
     def _prepare_model(self, peft_config: DeltaConfig, model: nn.Module) -> None:
-        known = {n.replace(".base_layer.", "."): p.numel() for n, p in model.named_parameters()}
+        known = {n.replace(".base_layer.", "."): p.numel() for n, p in model.named_parameters(remove_duplicate=False)}
         for name in (*peft_config.whole, *peft_config.partial):
             if "." not in name or name not in known:
                 raise ValueError(f"{NAME}: the model has no tensor `{name}` inside one of its modules")
@@ -212,5 +217,4 @@ def _in_module(config: DeltaConfig, module: str) -> list[str]:
     return [name for name in (*config.whole, *config.partial) if name.rpartition(".")[0] == module]
 
 
-if _TYPE not in PEFT_TYPE_TO_CONFIG_MAPPING:
-    register_peft_method(name=NAME.lower(), config_cls=DeltaConfig, model_cls=DeltaModel, prefix=PREFIX)
+registration.register(NAME, DeltaConfig, DeltaModel, PREFIX)

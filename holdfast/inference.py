@@ -72,7 +72,8 @@ def features(
 
     def pool(output: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         mask = inputs["attention_mask"].unsqueeze(-1)
-        return (output.hidden_states[-1].float() * mask).sum(1) / mask.sum(1)
+        states = output.hidden_states[-1][:, -mask.shape[1] :]  # a learned prompt stands before the text's states
+        return (states.float() * mask).sum(1) / mask.sum(1)
 
     if not texts:
         return np.zeros((0, model.network.config.hidden_size), np.float32)

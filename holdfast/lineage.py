@@ -26,7 +26,7 @@ def trace(
     return Lineage(
         start=of_start(prepared.start),
         data=_data(prepared, validated),
-        method=_method(pipeline, prepared.teacher, selected, tuned),
+        method=_method(pipeline, prepared, selected, tuned),
         code=of_code(pipeline.training.seed),
         evaluation=_evaluation(evaluated),
     )
@@ -59,13 +59,20 @@ def _data(prepared: Prepared, validated: Validated) -> dict[str, Any]:
     }
 
 
-def _method(pipeline: Pipeline, teacher: Start | None, selected: Selected, tuned: Tuned) -> dict[str, Any]:
+def _method(pipeline: Pipeline, prepared: Prepared, selected: Selected, tuned: Tuned) -> dict[str, Any]:
+    teacher, merge = prepared.teacher, prepared.merge
     axes = {name: getattr(pipeline, name) for name in ("examples", "parameters", "objective", "anchors", "schedule")}
-    settings = {"head": pipeline.learn.head, "training": pipeline.training.model_dump(mode="json")}
+    name = f"merge by {merge.how}" if merge else pipeline.method
+    if merge:
+        axes = {"merged": [of_start(parent) for parent in merge.parents], "weights": list(merge.weights)}
+        axes |= {"density": merge.density} if merge.density is not None else {}
+    settings: dict[str, Any] = {"head": pipeline.learn.head, "training": pipeline.training.model_dump(mode="json")}
     taught = {"teacher": of_start(teacher)} if teacher else {}
     made = {"selection": selected.artifact.digest, "adapter": tuned.adapter.digest}
     moved = {"moved": selected.moved, "total": selected.total}
-    return {"name": pipeline.method, "file": pipeline.digest, **axes, **settings, **taught, **moved, **made}
+    if pipeline.task == "generation":
+        settings |= {"task": pipeline.task, "max_new_tokens": pipeline.learn.max_new_tokens}
+    return {"name": name, "file": pipeline.digest, **axes, **settings, **taught, **moved, **made}
 
 
 def _evaluation(evaluated: Evaluated) -> dict[str, Any]:

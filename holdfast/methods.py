@@ -1,7 +1,12 @@
-"""Named methods: presets over the four axes. What a pipeline file spells out wins over its preset."""
+"""Named methods: presets over the four axes. What a pipeline file spells out wins over its preset.
+
+Options that a preset gives to a choice of examples also hold where the file names that choice and is silent on them:
+`method: sdft` with `examples: {self: {judge: exact}}` is still SDFT.
+"""
 
 from typing import Any
 
+from holdfast import choices
 from holdfast.choices import nearest
 from holdfast.errors import BadInput
 
@@ -14,10 +19,16 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
+    "sft": {},
     "full": {"parameters": "full"},
     "layernorm": {"parameters": "layernorm"},
     "lora": {"parameters": "lora"},
+    **{name: {"parameters": {"lora": {"kind": name}}} for name in ("dora", "pissa", "corda", "osf")},
+    "lora-mlp": {"parameters": {"lora": {"targets": ["mlp"]}}},
+    "ia3": {"parameters": "ia3"},
+    **{name: {"parameters": name} for name in ("houlsby", "prefix", "prompt", "spt", "diff-pruning")},
     "fish": {"parameters": "mask"},
+    "shira": {"parameters": {"mask": {"by": "random"}}},
     "ct-sft": {"parameters": "circuit"},
     "replay": {"examples": "replay"},
     "ewc": {"anchors": ["ewc"]},
@@ -42,6 +53,12 @@ PRESETS: dict[str, dict[str, Any]] = {
             "gem",
         )
     },
+    "s3ft": {"examples": {"self": {"arm": "s3ft"}}},
+    **{name: {"examples": {"self": {"arm": name}}} for name in ("sdft", "self-only", "self-else-gold")},
+    "gold-on-self-subset": {"examples": {"self": {"arm": "gold-on-self-subset"}}},
+    "s3ft-wide": {"examples": "self", "parameters": {"layers": {"count": 2}}, "schedule": ["importance-scaled"]},
+    "selective-layers": {"parameters": {"layers": {"count": 2}}, "schedule": ["importance-scaled"]},
+    "wise-ft": {"schedule": ["plain", "wise"]},
     "ulmfit": {"schedule": ["discriminative", "slanted", "unfreezing"]},
 }
 
@@ -57,7 +74,29 @@ def expand(raw: dict[str, Any]) -> dict[str, Any]:
             expected=f"one of {', '.join(known)}",
             remedy=nearest(str(name), known),
         )
-    return {**preset(name), **raw}
+    chosen = preset(name)
+    own = {"examples": _completed(chosen["examples"], raw["examples"])} if "examples" in raw else {}
+    return {**chosen, **raw, **own}
+
+
+def _completed(given: Any, own: Any) -> Any:
+    """Return what a file says of its examples, completed by the options that the preset gives to the same choice."""
+    if not isinstance(given, dict) or not isinstance(own, str | dict | list):
+        return own
+    found: dict[str, Any] = {}
+    for choice, said in choices.pairs(own):
+        if choice in found:
+            return own  # chosen twice: refused where choices are read
+        options = given.get(choice)
+        found[choice] = said if options is None or said is False else {**options, **_options(choice, said)}
+    return found
+
+
+def _options(choice: str, said: Any) -> dict[str, Any]:
+    """Return what a file says of a choice of `examples` as a mapping."""
+    if said is None or said is True:
+        return {}
+    return said if isinstance(said, dict) else {choices.load("examples", choice).SHORTHAND: said}
 
 
 def preset(name: str | None) -> dict[str, Any]:

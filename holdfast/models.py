@@ -1,8 +1,9 @@
-"""Models in memory: one transformers sequence classifier whose heads can be exchanged.
+"""Models in memory: a transformers sequence classifier whose heads can be exchanged, or a decoder without heads.
 
 The network is a plain `AutoModelForSequenceClassification`. Its *encoder* is everything inside `base_model`; a *head*
 is every parameter outside it (for BERT: `classifier.weight` and `classifier.bias`), with the labels it speaks. One
-network can hold several named heads; `Model.use_head` puts one in place, without copying.
+network can hold several named heads; `Model.use_head` puts one in place, without copying. Of a decoder (a plain
+`AutoModelForCausalLM`) everything counts as the encoder, its output layer too.
 """
 
 from __future__ import annotations
@@ -30,22 +31,31 @@ class Head:
 
 @dataclass
 class Model:
-    """A network with its tokenizer and heads; `head` names the one in place, `base` what the encoder was made of."""
+    """A network with its tokenizer and heads; `head` names the one in place, `base` what the encoder was made of.
+
+    `generates` says that it is a decoder.
+    """
 
     network: Any
     tokenizer: Any
     heads: dict[str, Head] = field(default_factory=dict)
     head: str = ""
     base: BaseRef | None = None
+    generates: bool = False
 
     @property
     def encoder(self) -> Any:
-        """The bare encoder inside the network; its parameters' names lack `encoder_prefix`."""
-        return self.network.base_model
+        """The bare encoder inside the network, the whole of a decoder; its parameters' names lack `encoder_prefix`."""
+        return self.network if self.generates else self.network.base_model
 
     @property
     def encoder_prefix(self) -> str:
-        """The prefix of the encoder's parameter names, such as `bert.`."""
+        """The prefix of the encoder's parameter names, such as `bert.`; none for a decoder."""
+        return "" if self.generates else self.stem
+
+    @property
+    def stem(self) -> str:
+        """The prefix of the names of layers and embeddings, such as `bert.` or `model.`."""
         return f"{self.network.base_model_prefix}."
 
     def encoder_parameters(self) -> dict[str, nn.Parameter]:
@@ -112,10 +122,10 @@ def _fresh_head(network: Any, like: dict[str, nn.Parameter], labels: int, seed: 
 def load(start: Start, home: Home) -> Model:
     """Return the start model in fp32 on the processor, in eval mode, with every head it has (none for a bare base).
 
-    Raises `Corrupt` when the base's or the adapter's bytes are not those of the reference.
+    It is a decoder where the start model's task is generation. Raises `Corrupt` when the base's or the adapter's bytes
+    are not those of the reference.
     """
-    folder = bases.locate(start.base)
-    model = Model(bases.network(folder), bases.tokenizer(folder), base=start.base)
+    model = load_base(start)
     if start.adapter is not None:
         from holdfast import adapters
 
@@ -123,12 +133,25 @@ def load(start: Start, home: Home) -> Model:
     return model
 
 
+def load_base(start: Start) -> Model:
+    """Return what a start model was made of, without any change, as its task asks for: a classifier or a decoder."""
+    folder = bases.locate(start.base)
+    tokenizer = bases.tokenizer(folder)
+    if start.task == "generation":
+        from holdfast.generation import decoders
+
+        return Model(decoders.network(folder), tokenizer, base=start.base, generates=True)
+    return Model(bases.network(folder), tokenizer, base=start.base)
+
+
 def load_with_head(start: Start, home: Home, head: str, labels: tuple[str, ...], seed: int) -> Model:
     """Return the start model with `head` in place: the one it has when the labels match, else a new one.
 
-    Raises `BadInput` when the model has a head of that name with other labels.
+    A decoder is returned as it is. Raises `BadInput` when the model has a head of that name with other labels.
     """
     model = load(start, home)
+    if model.generates:
+        return model
     known: HeadInfo | None = start.heads.get(head)
     if known is None:
         model.add_head(head, labels, seed)

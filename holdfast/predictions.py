@@ -10,6 +10,7 @@ import numpy as np
 
 from holdfast import choices, inference
 from holdfast.errors import BadInput
+from holdfast.generation import greedy
 
 if TYPE_CHECKING:
     from holdfast.models import Model
@@ -37,6 +38,15 @@ def predict(
     return [{**row, **_columns(model.labels, p)} for row, p in zip(rows, probabilities, strict=True)]
 
 
+def answer(
+    model: Model, rows: list[dict[str, Any]], reading: Reading, file: Path, first: int = 0, most: int = 64
+) -> list[dict[str, Any]]:
+    """Return `rows` with the greedy `answer` of a decoder, of at most `most` tokens; see `predict` for the rest."""
+    prompts = [_text(row, reading.column, file, first + i + 1) for i, row in enumerate(rows)]
+    said = greedy.answers(model, prompts, greedy.Settings(max_new_tokens=most, precision=reading.precision))
+    return [{**row, "answer": one.text} for row, one in zip(rows, said, strict=True)]
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return the softmax over the last axis, in float64."""
     exponentials: np.ndarray = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
@@ -50,7 +60,7 @@ def _text(row: dict[str, Any], column: str, file: Path, number: int) -> str:
         raise BadInput("no such column", file=file, key=column, expected=f"one of {', '.join(row)}", remedy=remedy)
     value = row[column]
     if not isinstance(value, str) or not value.strip():
-        raise BadInput("the text is empty", file=file, row=number, key=column)
+        raise BadInput(f"the {column} is empty", file=file, row=number, key=column)
     return value
 
 

@@ -51,13 +51,17 @@ class BaseRef(Record):
 
 
 class Start(Record):
-    """The start model, resolved: a base, or a registered version of one (`adapter` holds its deltas and heads)."""
+    """The start model, resolved: a base, or a registered version of one (`adapter` holds its deltas and heads).
+
+    `task` says what it is used for, and so whether it is loaded as a classifier or as a decoder.
+    """
 
     model: str
     base: BaseRef
     version: str | None = None
     adapter: Artifact | None = None
     heads: dict[str, HeadInfo] = {}
+    task: Literal["classification", "generation"] = "classification"
 
     @property
     def digest(self) -> str:
@@ -65,15 +69,25 @@ class Start(Record):
         return self.adapter.digest if self.adapter else self.base.sha256
 
 
+class Merge(Record):
+    """Registered versions of one start model made into one: by which rule, with a weight for each."""
+
+    how: Literal["task-arithmetic", "ties"]
+    weights: tuple[float, ...]
+    density: float | None
+    parents: tuple[Start, ...]
+
+
 class Prepared(Record):
     """What the run works on. Keys of `datasets`: `learn.train|valid|test`, `remember.NAME.train|valid|test`.
 
-    `teacher` is the model that the objective names, if it names one.
+    `teacher` is the model that the objective names, if it names one; `merge` says what was merged instead of tuned.
     """
 
     start: Start
     datasets: dict[str, DatasetVersion]
     teacher: Start | None = None
+    merge: Merge | None = None
 
 
 class Expectation(Record):
@@ -234,7 +248,10 @@ class Lineage(Record):
 
 
 class Result(Record):
-    """What `holdfast run --json` prints; `controller` says what the controller chose and why, where there was one."""
+    """What `holdfast run --json` prints; `controller` says what the controller chose and why, where there was one.
+
+    `learned` says whose words were learned, where some are the model's own.
+    """
 
     pipeline: str
     verdict: Literal["promoted", "refused"]
@@ -249,3 +266,4 @@ class Result(Record):
     report: str
     tracking: str
     controller: str | None = None
+    learned: str | None = None

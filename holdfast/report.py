@@ -103,6 +103,7 @@ def _title(result: Result) -> str:
 def _facts(result: Result) -> list[tuple[str, str]]:
     return [
         ("moved", words.moved(result)),
+        *([("learned", result.learned)] if result.learned else []),
         *([("controller", result.controller)] if result.controller else []),
         ("report", result.report),
         ("MLflow run", f"{result.run_id} at {words.address(result.tracking)}"),

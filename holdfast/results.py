@@ -1,5 +1,6 @@
 """The result of a run, put together from its stages' records: what `holdfast run --json` prints."""
 
+import json
 from typing import Any
 
 from holdfast import lineage
@@ -17,6 +18,7 @@ from holdfast.records import (
     Verdict,
 )
 from holdfast.registry import tracking
+from holdfast.reports import words
 from holdfast.spec import Pipeline
 
 
@@ -48,5 +50,12 @@ def assemble(
         lineage=lineage.trace(pipeline, prepared, validated, selected, tuned, evaluated),
         report=str(page),
         tracking=tracking.address(home),
+        learned=_learned(tuned, home),
         controller=trajectory.read(tuned.trajectory, home)["said"] if tuned.trajectory else None,
     )
+
+
+def _learned(tuned: Tuned, home: Home) -> str | None:
+    """Return whose words were learned, where some are the model's own."""
+    curve = json.loads((home.store.open(tuned.curve) / "curve.json").read_text(encoding="utf-8"))
+    return words.own_words(curve["targets"]) if curve.get("targets") else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from holdfast import digests
@@ -19,9 +19,18 @@ _FILE = "rows.jsonl"
 
 def read(home: Home, dataset: DatasetVersion) -> list[Row]:
     """Return the rows of a dataset version, in order, after verifying its digest."""
-    path = home.store.open(dataset.artifact) / _FILE
+    return list(_lines(home, dataset.artifact))
+
+
+def _lines(home: Home, artifact: Artifact) -> Iterator[Row]:
+    path = home.store.open(artifact) / _FILE
     with path.open(encoding="utf-8", newline="\n") as lines:  # str.splitlines would also break a text at U+2028
-        return [json.loads(line) for line in lines]
+        yield from map(json.loads, lines)
+
+
+def stored(home: Home, digest: str) -> list[Row]:
+    """Return the rows whose canonical lines have the SHA-256 `digest`; raise `Corrupt` where the home lacks them."""
+    return list(_lines(home, Artifact(kind="dataset", digest=digests.of_json({_FILE: digest}))))
 
 
 def write(home: Home, rows: Iterable[Row]) -> tuple[Artifact, str]:

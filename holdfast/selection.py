@@ -1,8 +1,8 @@
 """What may move: the record of a selection, how it is kept on disk and put on a model, and the `select` stage.
 
-A selection names whole tensors, parts of tensors (boolean masks) and, alternatively, low-rank matrices beside frozen
-ones. Choices on the `parameters` axis make selections; several are united. The head in place is always trainable and
-is counted apart.
+A selection names whole tensors, parts of tensors (boolean masks) and what is added beside frozen ones (low-rank
+matrices, say: `holdfast.tuners`). Choices on the `parameters` axis make selections; several are united. The head in
+place is always trainable and is counted apart.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from holdfast import anatomy, choices, digests, models
 from holdfast.errors import BadInput
 from holdfast.importance import read
 from holdfast.records import Selected
+from holdfast.tuners import kinds
 
 if TYPE_CHECKING:
     import torch
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from holdfast.importance.read import Importance
     from holdfast.models import Model
     from holdfast.records import Assessed, Start
+    from holdfast.training.job import Given
 
-_FILE, _MASKS = "selection.json", "masks.safetensors"
+_FILE, _MASKS, _FIRST = "selection.json", "masks.safetensors", "first.safetensors"
 _NAMES = 8
 _HOOKS: WeakKeyDictionary[nn.Module, list[Any]] = WeakKeyDictionary()
 
@@ -38,14 +40,16 @@ class Selection:
     """What may move in an encoder.
 
     `whole` holds full parameter names (`bert.encoder.layer.0.output.dense.weight`); `partial` a boolean mask of the
-    parameter's shape for each tensor of which only the True entries move; `lora` keyword arguments of
-    `peft.LoraConfig` whose `target_modules` are module names inside the encoder (`encoder.layer.0.output.dense`).
-    `parts` names for people what moves, `notes` says how it was found, `seed` draws LoRA's random matrices.
+    parameter's shape for each tensor of which only the True entries move; `added` the arguments of a PEFT configuration
+    (`peft_type` among them where it is not LoRA) whose `target_modules` are module names inside the encoder
+    (`encoder.layer.0.output.dense`), and `first` the values that its tensors start with, where they are not drawn.
+    `parts` names for people what moves, `notes` says how it was found, `seed` draws what is random.
     """
 
     whole: frozenset[str] = frozenset()
     partial: dict[str, torch.Tensor] = field(default_factory=dict)
-    lora: dict[str, Any] | None = None
+    added: dict[str, Any] | None = None
+    first: dict[str, torch.Tensor] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     seed: int = 0
@@ -54,17 +58,18 @@ class Selection:
 def union(a: Selection, b: Selection) -> Selection:
     """Return what moves in either: masks are or-ed, and a mask without a gap becomes a whole tensor.
 
-    Raises `BadInput` when both train low-rank matrices, which cannot be united.
+    Raises `BadInput` when both add something, which cannot be united.
     """
-    if a.lora is not None and b.lora is not None:
-        raise BadInput("low-rank matrices are chosen twice", key="parameters")
+    if a.added is not None and b.added is not None:
+        raise BadInput("something is added to the encoder twice", key="parameters")
     masks = dict(a.partial)
     for name, mask in b.partial.items():
         masks[name] = masks[name] | mask if name in masks else mask
     whole = a.whole | b.whole | {name for name, mask in masks.items() if bool(mask.all())}
     partial = {name: masks[name] for name in sorted(masks) if name not in whole and bool(masks[name].any())}
-    lora = a.lora if a.lora is not None else b.lora
-    return Selection(whole, partial, lora, _distinct(a.parts + b.parts), _distinct(a.notes + b.notes), a.seed)
+    one = a if a.added is not None else b
+    parts, notes = _distinct(a.parts + b.parts), _distinct(a.notes + b.notes)
+    return Selection(whole, partial, one.added, one.first, parts, notes, a.seed)
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -76,8 +81,15 @@ def masked_names(selection: Selection) -> frozenset[str]:
     return frozenset(selection.partial)
 
 
+def decays(selection: Selection, name: str) -> bool:
+    """Say whether weight decay may be on for a moving parameter: not if masked, nor if added and not 0 at the start."""
+    if selection.added is None or not kinds.is_added(name):
+        return kinds.bare(name) not in masked_names(selection)
+    return not selection.first and kinds.decays(name, selection.added)
+
+
 def moved(selection: Selection, model: Model) -> int:
-    """Return how many weights move, the head's not counted; for LoRA, how many weights are added.
+    """Return how many weights move, the head's not counted, what is added counted too.
 
     Raises `KeyError` when the selection names a tensor that the model does not have.
     """
@@ -85,30 +97,30 @@ def moved(selection: Selection, model: Model) -> int:
 
 
 def counts(selection: Selection, model: Model) -> dict[str, int]:
-    """Return {name: how many weights move there}: a parameter's full name, or for LoRA the adapted module's."""
-    if selection.lora is not None:
-        rank, prefix = int(selection.lora["r"]), model.encoder_prefix
-        modules = {n: model.network.get_submodule(prefix + n) for n in selection.lora["target_modules"]}
-        return {prefix + n: rank * (m.in_features + m.out_features) for n, m in modules.items()}
-    parameters = model.encoder_parameters()
+    """Return {name: how many weights move there}: a parameter's full name, or that of a module with an addition."""
+    parameters, prefix = model.encoder_parameters(), model.encoder_prefix
     found = {name: parameters[name].numel() for name in sorted(selection.whole)}
+    for name in selection.added["target_modules"] if selection.added is not None else ():
+        module = model.encoder.get_submodule(name)
+        found[prefix + name] = kinds.weights(name, getattr(module, "base_layer", module), selection.added or {})
     return found | {name: int(mask.sum()) for name, mask in selection.partial.items()}
 
 
 def total(model: Model) -> int:
-    """Return how many weights the encoder has, LoRA's not counted."""
-    return sum(p.numel() for name, p in model.encoder_parameters().items() if ".lora_" not in name)
+    """Return how many weights the encoder has, what was added not counted."""
+    return sum(p.numel() for name, p in model.encoder_parameters().items() if not kinds.is_added(name))
 
 
 def save(selection: Selection, folder: Path) -> None:
-    """Write `selection.json` (canonical) and, for masks, `masks.safetensors` (uint8, 1 = moves) into `folder`."""
+    """Write `selection.json` (canonical) into `folder`, and its masks (uint8, 1 = moves) and first values, if any."""
     import torch
     from safetensors.torch import save as to_bytes
 
     described = {
         "whole": sorted(selection.whole),
         "partial": {name: int(mask.sum()) for name, mask in selection.partial.items()},
-        "lora": selection.lora,
+        "added": selection.added,
+        "first": sorted(selection.first),
         "parts": list(selection.parts),
         "notes": list(selection.notes),
         "seed": selection.seed,
@@ -116,6 +128,8 @@ def save(selection: Selection, folder: Path) -> None:
     if selection.partial:
         masks = {name: mask.to(torch.uint8).contiguous() for name, mask in sorted(selection.partial.items())}
         _write(folder / _MASKS, to_bytes(masks))
+    if selection.first:
+        _write(folder / _FIRST, to_bytes(dict(sorted(selection.first.items()))))
     _write(folder / _FILE, digests.canonical_json(described).encode())
 
 
@@ -135,7 +149,8 @@ def load(folder: Path) -> Selection:
     return Selection(
         whole=frozenset(described["whole"]),
         partial={name: masks[name].to(torch.bool) for name in sorted(masks)},
-        lora=described["lora"],
+        added=described["added"],
+        first=dict(sorted(load_file(folder / _FIRST).items())) if described["first"] else {},
         parts=tuple(described["parts"]),
         notes=tuple(described["notes"]),
         seed=described["seed"],
@@ -146,16 +161,19 @@ def attach(model: Model, selection: Selection) -> None:
     """Make exactly the selection and the head in place trainable, in place; all else is frozen.
 
     Partly selected tensors get a hook that multiplies their gradient by the mask, so it is masked
-    before it is accumulated or clipped. LoRA's matrices are injected into the encoder once, drawn from
-    `selection.seed`. Attaching again, also another selection without LoRA, replaces the hooks.
+    before it is accumulated or clipped. What is added is put into the encoder once, drawn from `selection.seed`.
+    Attaching again, also another selection that adds nothing, replaces the hooks.
     """
     detach(model)
-    if selection.lora is not None:
-        _inject_lora(model, selection)
+    if selection.added is not None:
+        from holdfast.tuners import injected
+
+        injected.put(model, selection.added, selection.seed, selection.first)
     chosen = selection.whole | set(selection.partial) | set(model.head_parameters())
     for name, parameter in model.network.named_parameters():
-        parameter.requires_grad_(name in chosen or (selection.lora is not None and ".lora_" in name))
-    parameters = model.encoder_parameters()
+        added = selection.added is not None and kinds.is_added(name)
+        parameter.requires_grad_(added or kinds.bare(name) in chosen)
+    parameters = {kinds.bare(name): p for name, p in model.encoder_parameters().items()}
     _HOOKS[model.network] = [parameters[n].register_hook(_masking(mask)) for n, mask in selection.partial.items()]
 
 
@@ -177,29 +195,32 @@ def _masking(mask: torch.Tensor) -> Any:
     return hook
 
 
-def _inject_lora(model: Model, selection: Selection) -> None:
-    """Wrap the targets inside the bare encoder, so that PEFT's names are those of the encoder loaded by itself."""
-    import torch
-    from peft import LoraConfig, inject_adapter_in_model
-
-    if any(".lora_" in name for name, _ in model.network.named_parameters()):
-        return
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(selection.seed)
-        inject_adapter_in_model(LoraConfig(**(selection.lora or {})), model.network.base_model)
-    model.network.train(model.network.training)
-
-
 def select(
-    assessed: Assessed, start: Start, parameters: Choices, head: str, labels: tuple[str, ...], seed: int, home: Home
+    assessed: Assessed,
+    start: Start,
+    parameters: Choices,
+    head: str,
+    labels: tuple[str, ...],
+    seed: int,
+    home: Home,
+    given: Given | None = None,
 ) -> Selected:
     """Return the plan of what moves: the choices of the `parameters` axis united on the start model.
 
-    The artifact holds the selection's files and `plan.json` (counts per part of the encoder and per tensor, and how
-    anything was ranked). Raises `BadInput` when nothing is selected, or everything where a part was meant.
+    `given` is what the tuning will be given, for choices that must see data. The artifact holds the selection's files
+    and `plan.json` (counts per part of the encoder and per tensor, and how anything was ranked). Raises `BadInput` when
+    nothing is selected, or everything where a part was meant.
     """
     model = models.load_with_head(start, home, head, labels, seed)
-    return keep(replace(_united(model, read.load(home, assessed), parameters), seed=seed), model, parameters, home)
+    importance = read.load(home, assessed)
+    return keep(replace(_united(model, importance, parameters, given), seed=seed), model, parameters, home)
+
+
+def learning(parameters: Choices) -> list[str]:
+    """Return the choices that must see data before anything can be selected: these have `learns` and `learn`."""
+    modules = {name: choices.load("parameters", name) for name in parameters}
+    chosen = [name for name, module in modules.items() if hasattr(module, "learns")]
+    return [name for name in chosen if modules[name].learns(choices.options("parameters", name, parameters[name]))]
 
 
 def keep(
@@ -218,11 +239,14 @@ def keep(
     return Selected(**summary, names=selection.parts[:_NAMES], artifact=artifact)
 
 
-def _united(model: Model, importance: Importance, parameters: Choices) -> Selection:
-    chosen = Selection()
+def _united(model: Model, importance: Importance | None, parameters: Choices, given: Given | None = None) -> Selection:
+    chosen, learned = Selection(), learning(parameters)
     for name, values in parameters.items():
-        options = choices.options("parameters", name, values)
-        chosen = union(chosen, choices.load("parameters", name).select(model, importance, options))
+        module, options = choices.load("parameters", name), choices.options("parameters", name, values)
+        if name in learned:
+            chosen = union(chosen, module.learn(given, model, importance, options))
+        else:
+            chosen = union(chosen, module.select(model, importance, options))
     _check(chosen, model, parameters)
     return chosen
 
@@ -232,7 +256,7 @@ def _check(selection: Selection, model: Model, parameters: Choices) -> None:
     if weights == 0:
         names = ", ".join(list(model.encoder_parameters())[:_NAMES])
         raise BadInput("nothing is selected", key="parameters", expected=f"parts of the encoder, such as {names}")
-    if weights == everything and not {"full", "lora"} & set(parameters):
+    if weights == everything and selection.added is None and "full" not in parameters:
         raise BadInput(
             f"the selection covers all {everything} weights of the encoder, where a part was meant",
             key="parameters",

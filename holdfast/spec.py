@@ -9,11 +9,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from holdfast import choices, compatibility, digests, methods
+from holdfast import choices, compatibility, digests, methods, written
 from holdfast.circuits.settings import Circuit
+from holdfast.drift.settings import Monitor
 from holdfast.errors import BadInput
 
 
@@ -41,6 +41,10 @@ Expect = Literal[
 ]
 
 
+Task = Literal["classification", "generation"]
+Metric = Literal["number", "exact", "f1", "choice", "tests"]
+
+
 class StartSpec(Section):
     """What to start from; `made_by` is a pipeline file that makes the version where it is not registered yet."""
 
@@ -50,18 +54,38 @@ class StartSpec(Section):
 
 
 class ColumnSpec(Section):
-    """Which columns of a dataset hold the text and the label."""
+    """Which columns of a dataset hold the text and the label, or, for generation, the prompt and the answer.
+
+    Only generation reads `tests` (a program's tests), `choices` (the options of a question), the `metric` by which
+    answers are judged, and how many tokens an answer may have.
+    """
 
     text: str = "text"
     label: str = "label"
+    prompt: str = "prompt"
+    answer: str = "answer"
+    tests: str | None = None
+    choices: str | None = None
+    metric: Metric | None = None
+    max_new_tokens: int = Field(64, ge=1)
+
+    @property
+    def generates(self) -> bool:
+        """Say whether this is a task of generation, of which every one has a metric."""
+        return self.metric is not None
 
 
 class Learn(ColumnSpec):
-    """What to learn. Without `valid` or `test`, rows are split off `train` (10% and 20%, stratified, seeded)."""
+    """What to learn. Without `valid` or `test`, rows are split off `train` (10% and 20%, stratified, seeded).
+
+    `unlabelled` is a dataset of further texts of the same domain, in the column `text`, for the `examples` that learn
+    from such.
+    """
 
     train: str
     valid: str | None = None
     test: str | None = None
+    unlabelled: str | None = None
     head: Name = "label"
     expect: tuple[Expect, ...] = get_args(Expect)
     reject_at_most: float = Field(0.05, ge=0, le=1)
@@ -120,7 +144,7 @@ class Control(Section):
 
     enabled: bool = True
     looks: int = Field(4, ge=1)
-    interpolations: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.25, 0.5, 0.75)
+    interpolations: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = tuple(i / 8 for i in range(1, 8))
     budget: float = Field(0.3, gt=0, le=1)
     attempts: int = Field(2, ge=1, le=5)
 
@@ -148,13 +172,26 @@ class Recipe(Section):
     training: Training
     head: str
     control: Control = Control()
+    metric: Metric | None = None
+    max_new_tokens: int = 64
+
+    @property
+    def generates(self) -> bool:
+        """Say whether it tunes for generation."""
+        return self.metric is not None
+
+    @property
+    def reads_importance(self) -> bool:
+        """Say whether tuning itself reads what was assessed, beside what the selection took from it."""
+        schedules = (choices.load("schedules", name) for name in self.schedule)
+        return "ewc" in self.anchors or any(hasattr(module, "adjust") for module in schedules)
 
 
 class Pipeline(Section):
     """A whole pipeline file, with defaults filled in and the method's preset spelt out on the axes."""
 
     name: Name
-    task: Literal["classification"] = "classification"
+    task: Task = "classification"
     start: StartSpec
     learn: Learn
     remember: tuple[Remember, ...] = ()
@@ -169,6 +206,7 @@ class Pipeline(Section):
     control: Control = Control()
     gate: Gate = Gate()
     register_: Register = Field(Register(), alias="register")
+    monitor: Monitor = Monitor()
 
     @property
     def registered_name(self) -> str:
@@ -186,6 +224,8 @@ class Pipeline(Section):
             training=self.training,
             head=self.learn.head,
             control=self.control,
+            metric=self.learn.metric,
+            max_new_tokens=self.learn.max_new_tokens,
         )
 
     @property
@@ -206,7 +246,8 @@ class Pipeline(Section):
 
     def needs_elementwise_importance(self) -> bool:
         """Say whether the assessment must keep one number per weight, not only sums."""
-        return "mask" in self.parameters or "ewc" in self.anchors
+        ranked = self.parameters.get("mask", {}).get("by", "random") != "random" or "spt" in self.parameters
+        return ranked or "ewc" in self.anchors
 
 
 AXIS_OF_KEY: dict[str, choices.Axis] = {
@@ -223,7 +264,7 @@ def load(path: Path, overrides: list[str] | None = None) -> Pipeline:
 
     Raises `BadInput` for a missing or unreadable file, an unknown key, a wrong value or a combination that cannot work.
     """
-    return parse(_with_overrides(_read(path), overrides or []), path)
+    return parse(written.changed(written.read(path), overrides or []), path)
 
 
 def parse(raw: dict[str, Any], path: Path) -> Pipeline:
@@ -237,80 +278,8 @@ def parse(raw: dict[str, Any], path: Path) -> Pipeline:
         raise choices.from_validation(error, "", _known_keys(error), path) from error
     except BadInput as error:
         raise BadInput(error.what, file=path, key=error.key, expected=error.expected, remedy=error.remedy) from error
-    pipeline = _with_circuit(_absolute(pipeline, path.resolve().parent))
     compatibility.check(pipeline, path)
-    return pipeline
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        raw = _yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadInput("no such pipeline file", file=path) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"cannot be read as YAML ({error})", file=path) from error
-    if not isinstance(raw, dict):
-        raise BadInput("is not a mapping", file=path, expected="keys such as name, start and learn")
-    return raw
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which also refuses a key that occurs twice: the first one would be lost."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping of `node`; raises `yaml.MarkedYAMLError` for a key that occurs twice."""
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key `{key.value}` occurs twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
-        return found
-
-
-def _yaml(text: str) -> Any:
-    loader = _Loader(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
-
-
-def _with_overrides(raw: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key.strip():
-            raise BadInput(f"cannot read the override {override!r}", expected="--set dotted.key=value")
-        try:
-            _set(raw, key.strip().split("."), _yaml(value))
-        except yaml.YAMLError as error:
-            raise BadInput(f"cannot read the override {override!r} ({error})", expected="a YAML value") from error
-    return raw
-
-
-def _set(target: Any, parts: list[str], value: Any) -> None:
-    """Set the value at a dotted key; a part that is missing or empty becomes a mapping, list items go by position."""
-    *way, last = parts
-    for depth, part in enumerate(way, 1):
-        place = _place(target, part, parts)
-        if isinstance(target, dict) and target.get(place) is None:
-            target[place] = {}
-        target = target[place]
-        if not isinstance(target, dict | list):
-            above = ".".join(parts[:depth])
-            raise BadInput(f"cannot be set: `{above}` is {target!r:.80}, not a mapping", key=".".join(parts))
-    target[_place(target, last, parts)] = value
-
-
-def _place(target: Any, part: str, parts: list[str]) -> Any:
-    """Return the key or position that `part` is in `target`; raise `BadInput` where a list has no such position."""
-    if isinstance(target, dict):
-        return part
-    if not part.isdigit() or int(part) >= len(target):
-        above = ".".join(parts[: parts.index(part)])
-        wanted = f"a position from 0 to {len(target) - 1} in the list `{above}`"
-        raise BadInput(f"cannot be set: there is no `{part}`", key=".".join(parts), expected=wanted)
-    return int(part)
+    return _with_circuit(_uncontrolled(_absolute(_with_metrics(pipeline), path.resolve().parent)))
 
 
 def _known_keys(error: ValidationError) -> list[str]:
@@ -330,6 +299,24 @@ def _with_circuit(pipeline: Pipeline) -> Pipeline:
     return pipeline.model_copy(update={"assess": pipeline.assess.model_copy(update={"circuit": Circuit()})})
 
 
+def _uncontrolled(pipeline: Pipeline) -> Pipeline:
+    """Return the pipeline with the controller off where the schedule itself draws weights back."""
+    if "wise" not in pipeline.schedule:
+        return pipeline
+    return pipeline.model_copy(update={"control": pipeline.control.model_copy(update={"enabled": False})})
+
+
+def _with_metrics(pipeline: Pipeline) -> Pipeline:
+    """Return a pipeline of generation with every task's metric written out, and what is expected of its data."""
+    if pipeline.task != "generation":
+        return pipeline
+    expect = tuple(name for name in pipeline.learn.expect if name not in compatibility.LABELLED)
+    metric = pipeline.learn.metric or "exact"
+    learn = pipeline.learn.model_copy(update={"metric": metric, "expect": expect})
+    remember = tuple(task.model_copy(update={"metric": task.metric or metric}) for task in pipeline.remember)
+    return pipeline.model_copy(update={"learn": learn, "remember": remember})
+
+
 def _absolute(pipeline: Pipeline, folder: Path) -> Pipeline:
     learn = pipeline.learn.model_copy(update=_absolute_datasets(pipeline.learn, folder))
     remember = tuple(task.model_copy(update=_absolute_datasets(task, folder)) for task in pipeline.remember)
@@ -339,15 +326,17 @@ def _absolute(pipeline: Pipeline, folder: Path) -> Pipeline:
     model = folder / Path(pipeline.start.model).expanduser()
     if model.is_dir():
         start["model"] = str(model.resolve())
-    update = {"learn": learn, "remember": remember, "start": pipeline.start.model_copy(update=start)}
+    update: dict[str, Any] = {"learn": learn, "remember": remember, "monitor": pipeline.monitor.located(folder)}
+    update["start"] = pipeline.start.model_copy(update=start)
+    update["examples"] = choices.located("examples", pipeline.examples, folder)
     return pipeline.model_copy(update=update)
 
 
 def _absolute_datasets(section: Learn | Remember, folder: Path) -> dict[str, str]:
     """Return the dataset references that are paths made absolute; registered names have no file suffix and stay."""
     found = {}
-    for role in ("train", "valid", "test"):
-        ref = getattr(section, role)
+    for role in ("train", "valid", "test", "unlabelled"):
+        ref = getattr(section, role, None)
         if ref is not None and is_path(ref):
             found[role] = str((folder / Path(ref).expanduser()).resolve())
     return found

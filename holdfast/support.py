@@ -1,7 +1,7 @@
 """What can be combined: every choice, and every pair of choices, put to the validators of the pipeline file.
 
 Nothing here knows a rule. A pair works when a file with just these two (and defaults elsewhere) is accepted, and one
-is refused with the reason that the author of the file would be given.
+is refused with the reason that the author of the file would be given; it works where one of the tasks accepts it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from holdfast import choices, spec
 from holdfast.errors import BadInput
@@ -47,11 +47,17 @@ def every() -> list[Choice]:
 
 def refusal(*chosen: Choice, remembered: bool = True) -> str | None:
     """Return why a file with these choices is refused, or None; `remembered`: with a remembered task's data or not."""
-    raw: dict[str, Any] = {"name": "methods", "start": {"model": "base"}, "learn": {"train": "new.csv"}}
+    learn = {"train": "new.csv", "unlabelled": "texts.csv"}
+    raw: dict[str, Any] = {"name": "methods", "start": {"model": "base"}, "learn": learn}
     if remembered:
         raw["remember"] = [_OLD]
     for choice in chosen:
         raw.setdefault(choice.key, {})[choice.name] = choice.smallest
+    reasons = [_reason({**raw, "task": task}) for task in get_args(spec.Task)]
+    return reasons[0] if all(reasons) else None
+
+
+def _reason(raw: dict[str, Any]) -> str | None:
     try:
         spec.parse(raw, _FILE)
     except BadInput as error:

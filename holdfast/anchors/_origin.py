@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from holdfast.anchors._answers import Answers, Frozen, Known
+from holdfast.anchors._divergence import StartLogits
+
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from holdfast.models import Model
     from holdfast.training.forward import Forward
@@ -20,7 +23,8 @@ class Origin:
 
     `remembered_heads` are the heads that score remembered tasks. `importance()` gives the general importance, one
     number per encoder weight by full parameter name. `logits(head, positions)` gives the model's own logits on rows of
-    the pool, float32 [rows, labels], computed in eval mode.
+    the pool, float32 [rows, labels], computed in eval mode. `moving` are the parameters that may move, `unlabelled` the
+    texts of `learn.unlabelled`; texts are read to `max_length` tokens in `precision`.
     """
 
     model: Model
@@ -29,6 +33,18 @@ class Origin:
     seed: int
     importance: Callable[[], dict[str, Tensor]]
     logits: Callable[[str, Sequence[int]], Tensor]
+    moving: dict[str, nn.Parameter] = field(default_factory=dict)
+    unlabelled: tuple[str, ...] = ()
+    max_length: int = 128
+    precision: str = "auto"
+
+    def answers(self, rows: Sequence[int]) -> Answers:
+        """Return the model's own logits on rows of the pool: computed now, or by a decoder when asked."""
+        if self.model.generates:
+            begun = {name: p.detach().clone() for name, p in self.moving.items()}
+            return Frozen(self.moving, begun, starts=True)
+        by_head = self.pool.by_head(rows)
+        return Known({head: StartLogits(found, self.logits(head, found)) for head, found in by_head.items()})
 
 
 class Anchor(Protocol):

@@ -43,12 +43,8 @@ class _StartAnswers:
 
     def __init__(self, origin: Origin, rows: Sequence[int], extra: int, strength: float) -> None:
         self.rows, self.extra, self.strength, self.seed = list(rows), extra, strength, origin.seed
-        by_head = origin.pool.by_head(self.rows)
-        self.start = {
-            head: _divergence.StartLogits(positions, origin.logits(head, positions))
-            for head, positions in by_head.items()
-        }
-        self.state = {head: start.logits for head, start in self.start.items()}
+        self.start = origin.answers(self.rows)
+        self.state = self.start.state
 
     def __call__(self, batch: Forward) -> Tensor:
         import torch
@@ -57,8 +53,9 @@ class _StartAnswers:
             batch = batch.another(self._draw(batch.step))
         losses = []
         for head, rows in batch.rows_by_head().items():
-            start = self.start[head].at([batch.positions[row] for row in rows])
-            losses.append(_divergence.forward_kl(start, batch.logits(head, rows)))
+            for part in batch.parts(rows):
+                start = self.start.at(batch, head, part)
+                losses.append(_divergence.forward_kl(start, batch.logits(head, part)))
         return self.strength * torch.cat(losses).mean()
 
     def _draw(self, step: int) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.decomposition import packed
@@ -28,8 +28,17 @@ class Chunk:
     weights: torch.Tensor
 
 
-def chunks(network: Any, parts: Network, encoded: Sequence[Encoded], targets: Sequence[int]) -> list[Chunk]:
-    """Return the rows in chunks; a row weighs 1 / (labels * rows of its label), so that every label counts alike."""
+def chunks(
+    network: Any,
+    parts: Network,
+    encoded: Sequence[Encoded],
+    targets: Sequence[int],
+    columns: Sequence[int] | None = None,
+) -> list[Chunk]:
+    """Return the rows in chunks; a row weighs 1 / (labels * rows of its label), so that every label counts alike.
+
+    `columns` are the logits that `parts` was described with, None for all.
+    """
     import torch
 
     counts = Counter(targets)
@@ -38,6 +47,8 @@ def chunks(network: Any, parts: Network, encoded: Sequence[Encoded], targets: Se
     lengths = [len(row["input_ids"]) for row in encoded]
     for chosen in packed.chunks(lengths, _NUMBERS // _numbers_per_token(parts)):
         one = packed.pack(network, parts, [encoded[i] for i in chosen])
+        if columns is not None:
+            one = replace(one, logits=one.logits[:, list(columns)])
         order = [chosen[i] for i in one.order]
         device = one.logits.device
         labels = torch.tensor([targets[i] for i in order], device=device)

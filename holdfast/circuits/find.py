@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast import digests, inference
-from holdfast import rows as datasets
-from holdfast.circuits import discovery, examples, picture, reference, relevance
+from holdfast.circuits import discovery, examples, picture, reading, reference, relevance
 from holdfast.circuits.faithfulness import Judge, sizes
 from holdfast.decomposition import architectures
 from holdfast.errors import BadInput
@@ -53,16 +52,12 @@ def find(
     import torch
 
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and inference.has_bf16())
-    finding, judging = _rows(model, task, settings, max_length, seed)
+    read = reading.of(model, task.rows, max_length)
+    finding, judging = _rows(read, task, settings, seed)
     with torch.no_grad(), inference.evaluating(model.network):
-        parts = architectures.describe(model.network, bf16=bf16)
+        parts = architectures.describe(model.network, read.columns, bf16=bf16)
         seen, unseen = (
-            examples.chunks(
-                model.network,
-                parts,
-                inference.encode(model, datasets.texts(rows), max_length),
-                datasets.label_ids(rows, model.labels),
-            )
+            examples.chunks(model.network, parts, read.encode(rows), read.targets(rows), read.columns)
             for rows in (finding, judging)
         )
         means = reference.measure(parts, seen, settings.reference)
@@ -78,7 +73,7 @@ def find(
         _check_carried(judged, task)
         curve = _curve(found, scores, judged, settings.random, seed, report)
     return {
-        **_described(task, settings, model, finding, judging),
+        **_described(task, settings, model.head, read, finding, judging),
         **_of(found, scores),
         "margins": {"whole": judged.whole, "nothing": judged.nothing},
         "curve": curve,
@@ -92,28 +87,26 @@ def write(folder: Path, circuit: dict[str, Any]) -> None:
     (folder / PICTURE).write_bytes(picture.draw(circuit))
 
 
-def _rows(model: Model, task: Task, settings: Circuit, max_length: int, seed: int) -> tuple[list[Row], list[Row]]:
+def _rows(read: reading.Texts, task: Task, settings: Circuit, seed: int) -> tuple[list[Row], list[Row]]:
     """Return label-balanced rows to find the circuit on and others to judge it by, answered right where asked for."""
     wanted = settings.examples + settings.held_out
-    tried = sampling.balanced(task.rows, model.labels, _SPARE * wanted, seed, task.dataset)
+    tried = sampling.balanced(read.rows, read.labels, _SPARE * wanted, seed, task.dataset)
     if settings.correct:
-        said = inference.logits(model, datasets.texts(tried), max_length=max_length, precision="fp32").argmax(-1)
-        right = datasets.label_ids(tried, model.labels)
-        tried = [row for row, a, b in zip(tried, said, right, strict=True) if a == b]
+        tried = [row for row, right in zip(tried, read.right(tried), strict=True) if right]
     finding: list[Row] = []
     judging: list[Row] = []
-    for label in model.labels:
+    for label, name in zip(read.labels, read.names, strict=True):
         own = [row for row in tried if str(row["label"]) == label]
         if len(own) < 2 * _FEWEST:
             raise BadInput(
-                f"the start model answers {len(own)} rows of `{label}` in {task.dataset} right: too few for a circuit",
+                f"the start model answers {len(own)} rows of `{name}` in {task.dataset} right: too few for a circuit",
                 key=f"{_KEY}.correct",
                 expected=f"at least {2 * _FEWEST} of each label",
                 remedy="Teach it the task first, give more rows, or set assess.circuit.correct to false.",
             )
-        first = max(_FEWEST, min(settings.examples // len(model.labels), len(own) // 2))
+        first = max(_FEWEST, min(settings.examples // len(read.labels), len(own) // 2))
         finding += own[:first]
-        judging += own[first : first + max(_FEWEST, settings.held_out // len(model.labels))]
+        judging += own[first : first + max(_FEWEST, settings.held_out // len(read.labels))]
     return finding, judging
 
 
@@ -164,11 +157,13 @@ def _of(found: Found, scores: Relevance) -> dict[str, Any]:
     }
 
 
-def _described(task: Task, settings: Circuit, model: Model, finding: list[Row], judging: list[Row]) -> dict[str, Any]:
+def _described(
+    task: Task, settings: Circuit, head: str, read: reading.Texts, finding: list[Row], judging: list[Row]
+) -> dict[str, Any]:
     return {
         "task": task.name,
-        "head": model.head,
-        "labels": list(model.labels),
+        "head": head,
+        "labels": read.names,
         "examples": len(finding),
         "held_out": len(judging),
         "rows": {"examples": digests.of_json(finding), "held_out": digests.of_json(judging)},

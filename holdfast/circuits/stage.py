@@ -54,11 +54,14 @@ def _task(
         version = validated.datasets.get(f"remember.{source.name}.train")
         if version is None:
             continue
+        if model.generates:
+            return find.Task(source.name, source.train or version.ref, datasets.read(home, version))
         head = source.head or learn.head
         if head not in model.heads:
             expected = f"one of {', '.join(model.heads)}"
             raise BadInput(f"the start model has no head `{head}`", key="remember.head", expected=expected)
         model.use_head(head)
         return find.Task(source.name, source.train or version.ref, datasets.read(home, version))
-    model.use_head(learn.head)
+    if not model.generates:
+        model.use_head(learn.head)
     return find.Task("target", learn.train, datasets.read(home, validated.datasets["learn.train"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast import adapters, bases, digests, inference, models
+from holdfast import bases, digests, inference, models
 from holdfast.errors import BadInput, Corrupt
 
 if TYPE_CHECKING:
@@ -19,11 +19,7 @@ def load(start: Start, home: Home) -> Model:
 
     Raises `Corrupt` when the base's or the adapter's bytes are not those of the reference.
     """
-    folder = bases.locate(start.base)
-    model = models.Model(network(folder), bases.tokenizer(folder), base=start.base)
-    if start.adapter is not None:
-        adapters.apply(model, home.store.open(start.adapter))
-    return model
+    return models.load(start.model_copy(update={"task": "generation"}), home)
 
 
 def network(folder: Path) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from holdfast import choices, closures, digests
@@ -16,7 +18,7 @@ from holdfast.rows import Row
 
 @dataclass(frozen=True)
 class Judge:
-    """A judge by its name, with all its options (none for a `module:function`)."""
+    """A judge by its name, with all its options (none for a `module:function` or a `FILE.py:function`)."""
 
     name: str
     options: dict[str, Any]
@@ -24,7 +26,8 @@ class Judge:
     def verdicts(self, cases: Sequence[Case], ask: Ask) -> list[bool]:
         """Return whether each case's answer is accepted; raises `BadInput` where a plug-in does not say bool."""
         if ":" in self.name:
-            return [_said(self.name, _function(self.name)(c.prompt, c.answer, c.row)) for c in cases]
+            own = _function(self.name)
+            return [_said(self.name, own(c.prompt, c.answer, c.row)) for c in cases]
         module = choices.load("judges", self.name)
         found: list[bool] = module.judge(cases, module.Options(**self.options), ask)
         return found
@@ -38,8 +41,8 @@ class Judge:
     def key(self) -> dict[str, Any]:
         """Return what the verdicts depend on beside cases and model: name, options, and the code, as digests."""
         if ":" in self.name:
-            source = Path(importlib.import_module(self.name.partition(":")[0]).__file__ or "")
-            return {"judge": self.name, "code": digests.of_file(source)}
+            source = Path(_module(self.name.rpartition(":")[0]).__file__ or "")
+            return {"judge": Path(self.name).name, "code": digests.of_file(source)}
         code = closures.digest([choices.module_name("judges", self.name), __name__])
         prompt = self.options.get("prompt")
         own = digests.of_file(Path(prompt)) if prompt else None
@@ -47,7 +50,9 @@ class Judge:
 
 
 def parse(raw: Any, key: str = "judge") -> Judge:
-    """Return the judge that `raw` names: a name, {name: options}, or `module:function`.
+    """Return the judge that `raw` names: a name, {name: options}, `module:function` or `FILE.py:function`.
+
+    A function is called as `function(prompt, answer, row)`, with the gold row, and returns True or False.
 
     Raises `BadInput` for more or fewer than one, an unknown name or option, and a function that cannot be found.
     """
@@ -61,14 +66,26 @@ def parse(raw: Any, key: str = "judge") -> Judge:
 
 
 def _function(name: str, key: str = "judge") -> Any:
-    module, _, function = name.partition(":")
+    module, _, function = name.rpartition(":")
     try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BadInput(f"`{name}` cannot be imported ({error})", key=key, expected="module:function") from error
+        found = getattr(_module(module), function)
+    except (ImportError, AttributeError, ValueError, OSError, SyntaxError) as error:
+        wanted = "module:function, or FILE.py:function beside the pipeline file"
+        raise BadInput(f"`{name}` cannot be imported ({error})", key=key, expected=wanted) from error
     if not callable(found):
         raise BadInput(f"`{name}` is not a function", key=key)
     return found
+
+
+def _module(name: str) -> ModuleType:
+    """Return a module by its name, or the one in a file whose name ends in `.py`."""
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(Path(name).stem, name)
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
 
 
 def _said(name: str, verdict: Any) -> bool:

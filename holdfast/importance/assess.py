@@ -10,7 +10,7 @@ from holdfast import digests, models, progress
 from holdfast import rows as datasets
 from holdfast.circuits import stage
 from holdfast.errors import BadInput
-from holdfast.importance import activation, fisher, heatmap, levels, probe, sampling, taylor
+from holdfast.importance import activation, answers, fisher, heatmap, levels, probe, sampling, taylor
 from holdfast.records import Assessed
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def assess(
     """
     model = models.load_with_head(start, home, learn.head, validated.labels, training.seed)
     train = datasets.read(home, validated.datasets["learn.train"])
-    if learn.head not in start.heads:
+    if learn.head not in start.heads and not model.generates:
         probe.fit(model, train, model.labels, training.max_length, training.seed)
     sources = [task for task in remember if f"remember.{task.name}.train" in validated.datasets]
     progress.report("assess", 0, 1 + len(sources))
@@ -66,6 +66,10 @@ def _measure(
     model: Model, rows: list[datasets.Row], settings: Assess, training: Training, dataset: str
 ) -> tuple[Weights, int]:
     """Return the importance of every encoder weight on a balanced sample of `rows`, and how many rows that was."""
+    if model.generates:
+        asked = sampling.any_of(rows, settings.examples, training.seed, dataset)
+        found = answers.measure(settings.measure, model, asked, training.max_length, training.seed)
+        return {name: found[name].float() for name in model.encoder_parameters()}, len(asked)
     chosen = sampling.balanced(rows, model.labels, settings.examples, training.seed, dataset)
     targets = datasets.label_ids(chosen, model.labels)
     measure = MEASURES[settings.measure]
@@ -82,6 +86,9 @@ def _remembered(
     training: Training,
     home: Home,
 ) -> Weights:
+    version: DatasetVersion = validated.datasets[f"remember.{source.name}.train"]
+    if model.generates:
+        return _measure(model, datasets.read(home, version), settings, training, source.train or version.ref)[0]
     head = source.head or learn.head
     if head not in model.heads:
         raise BadInput(
@@ -89,7 +96,6 @@ def _remembered(
             key="remember.head",
             expected=f"one of {', '.join(model.heads)}",
         )
-    version: DatasetVersion = validated.datasets[f"remember.{source.name}.train"]
     model.use_head(head)
     return _measure(model, datasets.read(home, version), settings, training, source.train or version.ref)[0]
 

@@ -7,7 +7,7 @@ mean of squares). A layer's per-example parameter gradient follows from the two 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +34,9 @@ class Directions(Protocol):
         """Return the vectors."""
 
 
+Batch = tuple["dict[str, torch.Tensor]", Callable[["torch.Tensor"], "torch.Tensor"]]
+
+
 @dataclass
 class Call:
     """One use of a module in a forward pass: what went in, what came out (and which in-place version of it)."""
@@ -55,15 +58,25 @@ def mean_power(
     results are float tensors on the processor, with the parameters' shapes. Raises `HoldfastError` for a module whose
     per-example gradient cannot be told.
     """
-    import torch
-
     encoded = inference.encode(model, texts, max_length)
-    totals = {name: torch.zeros_like(p) for name, p in model.network.named_parameters()}
-    with _only_activations(model.network), eval_mode(model.network), torch.enable_grad():
+
+    def batches() -> Iterator[Batch]:
         for chosen in inference.batches_by_length([len(e["input_ids"]) for e in encoded], _BATCH):
             inputs = model.tokenizer.pad([encoded[i] for i in chosen], return_tensors="pt").to(model.network.device)
-            _add_batch(model.network, inputs, partial(directions, indices=chosen), power, totals)
-    return {name: (value / len(texts)).cpu() for name, value in totals.items()}
+            yield inputs, partial(directions, indices=chosen)
+
+    return mean_power_of(model, batches(), power, len(texts))
+
+
+def mean_power_of(model: Model, batches: Iterable[Batch], power: Power, count: int) -> dict[str, torch.Tensor]:
+    """Return what `mean_power` does, of `count` examples given in batches of inputs and directions."""
+    import torch
+
+    totals = {name: torch.zeros_like(p) for name, p in model.network.named_parameters()}
+    with _only_activations(model.network), eval_mode(model.network), torch.enable_grad():
+        for inputs, directions in batches:
+            _add_batch(model.network, inputs, directions, power, totals)
+    return {name: (value / count).cpu() for name, value in totals.items()}
 
 
 def _add_batch(
@@ -86,8 +99,21 @@ def _add_batch(
             logits, outputs, vector, retain_graph=k + 1 < len(vectors), allow_unused=True, materialize_grads=False
         )
         with torch.no_grad():
-            for name, uses in _by_module(calls, found).items():
-                kinds.add_power(name, uses, power, _own(name, uses[0].module, totals))
+            uses = _by_module(calls, found)
+            for name, tied in _tied(uses, totals).items():
+                kinds.add_tied(uses.pop(name), uses.pop(tied), power, totals[f"{name}.weight"])
+            for name, own in uses.items():
+                kinds.add_power(name, own, power, _own(name, own[0].module, totals))
+
+
+def _tied(uses: dict[str, list[kinds.Use]], totals: dict[str, torch.Tensor]) -> dict[str, str]:
+    """Return {embedding: output layer} where the two share their weight, which has the embedding's name."""
+    weights = {id(own[0].module.weight): name for name, own in uses.items() if f"{name}.weight" in totals}
+    return {
+        weights[id(own[0].module.weight)]: name
+        for name, own in uses.items()
+        if kinds.can_be_tied(own[0].module) and f"{name}.weight" not in totals and id(own[0].module.weight) in weights
+    }
 
 
 def _own(name: str, module: nn.Module, totals: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

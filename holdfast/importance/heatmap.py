@@ -60,7 +60,7 @@ def _group(model: Model, name: str) -> str | None:
     if not anatomy.known(model) or not number.isdigit():
         return None
     row = anatomy.family(model)
-    module = name.removeprefix(f"{model.encoder_prefix}{row.layer}{number}.").rpartition(".")[0]
+    module = name.removeprefix(f"{model.stem}{row.layer}{number}.").rpartition(".")[0]
     if module in row.mlp:
         return "mlp"
     return "attention" if module in (row.query, row.key, row.value, row.output) else None

@@ -59,6 +59,23 @@ def add_power(name: str, uses: list[Use], power: str, into: dict[str, torch.Tens
         _any_other(name, uses, power, into)
 
 
+def can_be_tied(module: nn.Module) -> bool:
+    """Say whether a module may be an output layer that shares its weight with an embedding: linear, without a bias."""
+    from torch import nn
+
+    return type(module) is nn.Linear and module.bias is None
+
+
+def add_tied(embedding: list[Use], output: list[Use], power: str, into: torch.Tensor) -> None:
+    """Add what `add_power` does for a weight [rows, width] that is looked up and multiplied with in one network."""
+    ids, looked_up = _positions(embedding, ids=True)
+    x, g = _positions(output)
+    for example in range(len(ids)):
+        whole = g[example].T @ x[example]
+        whole.index_add_(0, ids[example], looked_up[example])
+        into += _powered(whole, power)
+
+
 def _positions(uses: list[Use], ids: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """Return inputs and gradients as [B, T, width] ([B, T] for ids).
 

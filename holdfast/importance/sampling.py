@@ -39,6 +39,14 @@ def balanced(rows: Sequence[Row], labels: tuple[str, ...], examples: int, seed: 
     return [row for group, count in zip(shuffled, _quotas(shuffled, examples), strict=True) for row in group[:count]]
 
 
+def any_of(rows: Sequence[Row], examples: int, seed: int, dataset: str) -> list[Row]:
+    """Return at most `examples` rows in random order; raise `BadInput` where the dataset has fewer than two."""
+    if len(rows) < FEWEST:
+        what = f"{dataset} has {len(rows)} rows: too few to measure importance"
+        raise BadInput(what, key="assess.examples", expected=f"at least {FEWEST}")
+    return random.Random(seed).sample(list(rows), min(examples, len(rows)))
+
+
 def _quotas(groups: list[list[Row]], examples: int) -> list[int]:
     """Return how many to take of each group: one at a time in turn while it lasts, so that no label is ahead by two."""
     counts = [0] * len(groups)

@@ -1,89 +1,122 @@
-"""Low-rank matrices beside frozen ones move: LoRA through PEFT (Hu et al. 2021), per layer where asked.
+"""Low-rank matrices beside frozen ones move: LoRA through PEFT (Hu et al. 2021) and four of its relatives.
 
-lora: 8
-lora: {r: 8, alpha: 16, layers: [4, 5], targets: [query, value]}
+    lora: 8
+    lora: {r: 8, alpha: 16, layers: [4, 5], targets: [query, value]}
+    lora: {kind: dora, targets: [mlp]}
+
+W is trained as W + s B A, s = alpha / r, and `kind` says what A and B are:
+
+`lora`   A random, B = 0.
+`dora`   W's direction and size apart (arXiv 2402.09353): m (W + s B A) / |W + s B A| by rows of W, m = |W| at first.
+`pissa`  B A begins as the r largest singular directions of W, which W then lacks (arXiv 2404.02948).
+`corda`  B A begins as the r directions of W that inputs of remembered texts use least (arXiv 2406.05223, the
+         knowledge-preserving mode), those learned from where no remembered task has training rows: see
+         `holdfast.tuners.start`. On which texts is inferred; the paper samples question answering for world knowledge.
+`osf`    W's singular directions but the largest share `keep` of them move, gradients kept orthogonal to those that stay
+         (arXiv 2504.07097). Adam's steps, which scale every number by itself, are not quite. Kept as new weights.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from holdfast import anatomy, choices
+from holdfast import choices
 from holdfast.errors import BadInput
-from holdfast.parameters import _near
+from holdfast.parameters import _targets
 from holdfast.selection import Selection
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from holdfast.importance.read import Importance
     from holdfast.models import Model
+    from holdfast.training.job import Given
 
 SHORTHAND = "r"
+ADDS = "low-rank weights"
 _KEY = "parameters.lora"
+_R, _ALPHA, _DROPOUT, _KEEP = 8, 16.0, 0.0, 0.5
 
 
 class Options(choices.Options):
-    """Rank `r`, scale `alpha` / r, dropout before the matrices, `targets` (the last parts of linear modules' names;
-    default query and value) and the `layers` in which they are adapted (negative from the top; default all).
+    """Rank `r`, scale `alpha` / r, dropout before the matrices, `targets` (the last parts of linear modules' names, or
+    the words `attention` and `mlp`; default query and value) and the `layers` in which they are adapted (negative from
+    the top; default all). `osf` reads `keep` instead of r, alpha and dropout (default 0.5).
     """
 
-    r: int = Field(8, ge=1)
-    alpha: float = Field(16, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    kind: Literal["lora", "dora", "pissa", "corda", "osf"] = "lora"
+    r: int = Field(_R, ge=1)
+    alpha: float = Field(_ALPHA, gt=0)
+    dropout: float = Field(_DROPOUT, ge=0, lt=1)
     targets: tuple[str, ...] = ()
     layers: tuple[int, ...] = ()
+    keep: float | None = Field(None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _reads(self) -> Options:
+        if self.kind == "osf" and (self.r, self.alpha, self.dropout) != (_R, _ALPHA, _DROPOUT):
+            raise ValueError("`osf` does not read r, alpha and dropout: what moves is all that `keep` leaves")
+        if self.kind != "osf" and self.keep is not None:
+            raise ValueError(f"`keep` is read by `osf` alone, not by `{self.kind}`")
+        return self
+
+
+def learns(options: Options) -> bool:
+    """Say whether data must be seen before anything can be selected."""
+    return options.kind == "corda"
 
 
 def select(model: Model, importance: Importance | None, options: Options) -> Selection:
-    """Return the keyword arguments of a `peft.LoraConfig` with every adapted module spelt out.
+    """Return the arguments of a PEFT configuration with every adapted module spelt out.
 
     Spelling them out avoids `layers_to_transform`, which cannot go with a regex of targets. Works for any
-    architecture when `targets` are given. Raises `BadInput` with near misses when a target or a layer matches nothing.
+    architecture when `targets` are given. Raises `BadInput` with near misses when a target or a layer matches nothing,
+    and where a rank is larger than a matrix.
     """
-    linear = _linear_modules(model)
-    targets = options.targets or _default_targets(model, linear)
-    modules = {target: [m for m in linear if f".{m}".endswith(f".{target}")] for target in targets}
-    for target, found in modules.items():
-        if not found:
-            raise BadInput(f"no linear module `{target}`", key=f"{_KEY}.targets", remedy=_near.misses(target, linear))
-    every = [module for module in linear if any(module in found for found in modules.values())]
-    chosen = _in_layers(every, options.layers)
-    config: dict[str, Any] = {"r": options.r, "lora_alpha": options.alpha, "lora_dropout": options.dropout}
-    return Selection(
-        lora={**config, "target_modules": chosen, "bias": "none"}, parts=tuple(f"lora {m}" for m in chosen)
-    )
+    modules = _targets.chosen(model, options.targets, options.layers, _KEY)
+    weights = {name: model.encoder.get_submodule(name).weight.detach() for name in modules}
+    if options.kind == "pissa":
+        from holdfast.tuners import start
+
+        _fits(weights, options)
+        return _selection(options, modules, {n: start.pissa(w, options.r, _scale(options)) for n, w in weights.items()})
+    return _selection(options, modules, {})
 
 
-def _linear_modules(model: Model) -> list[str]:
-    from torch import nn
+def learn(given: Given, model: Model, importance: Importance | None, options: Options) -> Selection:
+    """Return what `select` does for `corda`, whose matrices depend on the inputs that the modules see."""
+    from holdfast.importance import covariance
+    from holdfast.tuners import start
 
-    return [name for name, module in model.network.base_model.named_modules() if isinstance(module, nn.Linear)]
-
-
-def _default_targets(model: Model, linear: list[str]) -> tuple[str, ...]:
-    if anatomy.known(model):
-        row = anatomy.family(model)
-        return (row.query, row.value)
-    leaves = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
-    kind = model.network.config.model_type
-    raise BadInput(
-        f"the architecture `{kind}` has no default targets", key=f"{_KEY}.targets", expected=f"some of {leaves}"
-    )
+    modules = _targets.chosen(model, options.targets, options.layers, _KEY)
+    weights = {name: model.encoder.get_submodule(name).weight.detach().cpu() for name in modules}
+    _fits(weights, options)
+    seen, told = covariance.of_inputs(given, model, modules)
+    pairs = {n: start.corda(w, seen[n], options.r, _scale(options)) for n, w in weights.items()}
+    return _selection(options, modules, pairs, (told,))
 
 
-def _in_layers(modules: list[str], layers: tuple[int, ...]) -> list[str]:
-    """Return the modules inside the layers asked for; a module's layer is the first number in its name."""
-    if not layers:
-        return modules
-    numbers = {module: int(found.group(1)) for module in modules if (found := re.search(r"\.(\d+)\.", module))}
-    depth = max(numbers.values(), default=-1) + 1
-    wanted = {number + depth if number < 0 else number for number in layers}
-    missing = sorted(wanted - set(numbers.values()))
-    if missing:
-        known = ", ".join(str(n) for n in sorted(set(numbers.values()))) or "none"
-        near = _near.misses(str(missing[0]), [str(n) for n in sorted(set(numbers.values()))])
-        what = f"no targeted module is in layer {missing[0]}"
-        raise BadInput(what, key=f"{_KEY}.layers", expected=f"layers among {known}", remedy=near)
-    return [module for module in modules if numbers.get(module) in wanted]
+def _scale(options: Options) -> float:
+    return options.alpha / options.r
+
+
+def _fits(weights: dict[str, Tensor], options: Options) -> None:
+    most, name = min((min(weight.shape), name) for name, weight in weights.items())
+    if options.r > most:
+        raise BadInput(f"`{name}` has rank {most} at most", key=f"{_KEY}.r", expected=f"at most {most}")
+
+
+def _selection(
+    options: Options, modules: list[str], pairs: dict[str, tuple[Tensor, Tensor]], notes: tuple[str, ...] = ()
+) -> Selection:
+    added: dict[str, Any] = {"peft_type": "OSF", "effective_rank": options.keep or _KEEP}
+    if options.kind != "osf":
+        added = {"r": options.r, "lora_alpha": options.alpha, "lora_dropout": options.dropout, "bias": "none"}
+    if options.kind == "dora":
+        added["use_dora"] = True
+    first = {f"{name}.lora_A.weight": down for name, (down, _) in pairs.items()}
+    first |= {f"{name}.lora_B.weight": up for name, (_, up) in pairs.items()}
+    parts = tuple(f"{options.kind} {module}" for module in modules)
+    return Selection(added={**added, "target_modules": modules}, first=first, parts=parts, notes=notes)

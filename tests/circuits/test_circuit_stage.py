@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from holdfast import models, rows, selection, spec
-from holdfast.circuits import find, picture
+from holdfast.circuits import find, picture, reading
 from holdfast.circuits.settings import Circuit
 from holdfast.errors import BadInput
 from holdfast.importance import assess, probe, read
@@ -53,12 +53,12 @@ def test_rows_that_are_answered_wrong_are_left_out_and_their_lack_is_named(home,
     model = models.load_with_head(tiny_start, home, "mood", LABELS, 7)
     probe.fit(model, toy_rows, LABELS, 32, 7)
     settings = SMALL.model_copy(update={"correct": True})
-    finding, judging = find._rows(model, find.Task("t", "d", toy_rows), settings, 32, 7)
+    finding, judging = find._rows(reading.of(model, toy_rows, 32), find.Task("t", "d", toy_rows), settings, 7)
     ids = [row["id"] for row in finding + judging]
     assert len(set(ids)) == len(ids) == 16
     model.network.classifier.bias.data.copy_(torch.tensor([-99.0, 99.0]))
     with pytest.raises(BadInput, match=r"the start model answers 0 rows of `negative` in d right"):
-        find._rows(model, find.Task("t", "d", toy_rows), settings, 32, 7)
+        find._rows(reading.of(model, toy_rows, 32), find.Task("t", "d", toy_rows), settings, 7)
 
 
 def test_a_task_that_heads_do_not_carry_is_refused(home, tiny_start, toy_rows):

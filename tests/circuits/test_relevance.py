@@ -93,6 +93,7 @@ def margin(logits):
     return float((WEIGHTS * torch.stack(each)).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", [Rules(), Rules("frozen", "inter", True)])
 def test_all_scores_in_one_sweep_are_those_of_one_plain_pass_per_head(world, rules, monkeypatch):
     monkeypatch.setattr(relevance, "_TOGETHER", 3 * sum(LENGTHS))  # three sources at once, then one

@@ -63,6 +63,22 @@ def network(shape: str, vocabulary: int, **changed):
     return transformers.AutoModelForCausalLM.from_config(config)
 
 
+def build_folder(place: Path, shape: str, template: str | None = None, **changed) -> Path:
+    """Make the folder of a random decoder."""
+    words = tokenizer(template)
+    words.save_pretrained(place)
+    net = network(shape, len(words), **changed)
+    net.generation_config.repetition_penalty = 1.7  # what a folder says about sampling must not be followed
+    net.save_pretrained(place)
+    return place
+
+
+@pytest.fixture(scope="session")
+def make_folder() -> Callable[..., Path]:
+    """Return `build_folder`."""
+    return build_folder
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Callable[..., Path]:
     """Return a function that makes (once) the folder of a base of some shape."""
@@ -70,13 +86,7 @@ def folder(tmp_path_factory) -> Callable[..., Path]:
 
     def build(shape: str, template: str | None = None) -> Path:
         if (shape, template) not in made:
-            place = tmp_path_factory.mktemp(shape)
-            words = tokenizer(template)
-            words.save_pretrained(place)
-            net = network(shape, len(words))
-            net.generation_config.repetition_penalty = 1.7  # what a folder says about sampling must not be followed
-            net.save_pretrained(place)
-            made[shape, template] = place
+            made[shape, template] = build_folder(tmp_path_factory.mktemp(shape), shape, template)
         return made[shape, template]
 
     return build

@@ -125,6 +125,23 @@ def test_a_judge_of_the_user_s_own(plugin):
     assert set(judging.parse(plugin + "accept").key()) == {"judge", "code"}
 
 
+def test_a_judge_in_a_file_is_found_by_its_path_and_known_by_its_bytes(tmp_path):
+    file = tmp_path / "own judge.py"
+    file.write_text("def good(prompt, answer, row):\n    return answer == prompt + row['answer']\n")
+    assert verdict(f"{file}:good", "pb", "b") and not verdict(f"{file}:good", "b", "b")
+    key = judging.parse(f"{file}:good").key()
+    file.write_text(file.read_text() + "\n")
+    assert judging.parse(f"{file}:good").key() != key
+    moved = (tmp_path / "elsewhere" / file.name, tmp_path / "wrong.py")
+    moved[0].parent.mkdir()
+    moved[0].write_bytes(file.read_bytes())
+    assert judging.parse(f"{moved[0]}:good").key() == judging.parse(f"{file}:good").key()
+    moved[1].write_text("def good(:\n")
+    for name in (f"{tmp_path}/absent.py:good", f"{file}:bad", f"{moved[1]}:good"):
+        with pytest.raises(BadInput, match="cannot be imported"):
+            judging.parse(name)
+
+
 def test_what_is_no_judge_is_refused(plugin):
     for raw, why in [
         ("numbr", "Did you mean `number`"), (["number", "exact"], "2 judges are chosen"),

@@ -82,7 +82,7 @@ def shake(model: Model, selection: Selection, seed: int) -> None:
 def low_rank() -> Selection:
     """LoRA on two modules."""
     targets = ["encoder.layer.0.attention.self.query", "encoder.layer.1.output.dense"]
-    return Selection(lora={"r": 2, "lora_alpha": 4, "target_modules": targets})
+    return Selection(added={"r": 2, "lora_alpha": 4, "target_modules": targets})
 
 
 @pytest.fixture

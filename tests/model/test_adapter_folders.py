@@ -128,7 +128,7 @@ def test_lora_and_deltas_follow_each_other(tune, tiny_start, every_kind, low_ran
 
 
 def test_injected_matrices_can_be_merged_or_removed(tiny_start, low_rank, home):
-    from holdfast import lora
+    from holdfast.tuners import injected
 
     for merge in (True, False):
         model = models.load_with_head(tiny_start, home, "mood", ("a", "b"), 1)
@@ -139,7 +139,7 @@ def test_injected_matrices_can_be_merged_or_removed(tiny_start, low_rank, home):
                 if "lora_B" in name:
                     parameter.normal_()
         tuned = logits(model)
-        lora.unload(model.encoder, merge=merge)
+        injected.unload(model.encoder, merge=merge)
         assert not [name for name, _ in model.network.named_modules() if "lora" in name]
         assert abs(logits(model) - (tuned if merge else before)).max() < 1e-6
         assert abs(tuned - before).max() > 1e-4

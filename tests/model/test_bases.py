@@ -166,7 +166,7 @@ def test_artifacts_name_a_folder_without_its_path(copied):
 
 def test_the_registry_of_bases_is_complete():
     for known in bases.KNOWN.values():
-        assert len(bytes.fromhex(known.sha256)) == 32 and known.licence and "/" in known.hub
+        assert len(bytes.fromhex(known.sha256)) == 32 and known.licence and "/" in known.place
 
 
 def test_the_tiny_base_is_a_bare_encoder(tiny_base):

@@ -15,6 +15,8 @@ from transformers import AutoModel
 from holdfast import adapters, delta
 from holdfast.selection import Selection
 
+LAYER = "bert.encoder.layer"
+
 
 def encoder_of(start):
     return AutoModel.from_pretrained(start.base.name).eval()
@@ -111,6 +113,31 @@ def test_two_adapters_share_a_base_and_are_switched(folder, tune, tiny_start, ho
     loaded.delete_adapter("two")
     loaded.set_adapter("one")
     assert torch.equal(hidden(loaded, inputs), hidden(version.model.encoder, inputs))
+
+
+def test_several_adapters_at_once_add_up_unmerged_and_merged(folder, tune, tiny_start, home, inputs):
+    version, path = folder
+    other = tune(
+        tiny_start, Selection(whole=frozenset({"bert.pooler.dense.weight", f"{LAYER}.0.output.dense.bias"})), 5
+    )
+    base, one, two = (
+        dict(m.named_parameters()) for m in (encoder_of(tiny_start), version.model.encoder, other.model.encoder)
+    )
+    wanted = encoder_of(tiny_start)
+    with torch.no_grad():
+        for name, parameter in wanted.named_parameters():
+            parameter.copy_(base[name] + (one[name] - base[name]) + (two[name] - base[name]))
+    loaded = PeftModel.from_pretrained(encoder_of(tiny_start), str(path), adapter_name="one")
+    loaded.load_adapter(str(home.store.path(other.start.adapter)), adapter_name="two")
+    loaded.base_model.set_adapter(["one", "two"])
+    torch.testing.assert_close(hidden(loaded, inputs), hidden(wanted, inputs), rtol=0, atol=1e-6)
+    loaded.base_model.merge_adapter(["one"])
+    loaded.base_model.merge_adapter(["two"])
+    torch.testing.assert_close(hidden(loaded, inputs), hidden(wanted, inputs), rtol=0, atol=1e-6)
+    loaded.base_model.unmerge_adapter()
+    assert same_weights(copy.deepcopy(loaded).unload(), encoder_of(tiny_start))
+    merged = loaded.merge_and_unload(adapter_names=["one", "two"])
+    torch.testing.assert_close(hidden(merged, inputs), hidden(wanted, inputs), rtol=0, atol=1e-6)
 
 
 def test_an_adapter_that_changes_only_the_head_loads_as_the_base(tune, tiny_start, home, inputs):

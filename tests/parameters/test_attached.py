@@ -118,7 +118,7 @@ def test_a_selection_survives_the_disk(model, importance, tmp_path):
         place.mkdir()
         selection.save(found, place)
     again = selection.load(places[0])
-    assert (again.whole, again.parts, again.notes, again.lora) == (found.whole, found.parts, found.notes, None)
+    assert (again.whole, again.parts, again.notes, again.added) == (found.whole, found.parts, found.notes, None)
     assert again.partial.keys() == found.partial.keys()
     assert all(mask.dtype == torch.bool and torch.equal(mask, found.partial[n]) for n, mask in again.partial.items())
     assert sorted(p.name for p in places[0].iterdir()) == ["masks.safetensors", "selection.json"]

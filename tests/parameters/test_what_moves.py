@@ -213,3 +213,30 @@ def test_an_unknown_architecture_says_what_still_works_and_that_works(network_mo
     assert selection.moved(chosen(model, {"lora": {"targets": ["query"], "layers": [1], "r": 2}}), model) == 2 * 64
     assert selection.moved(chosen(model, {"layers": ["*.layer.1.*"]}), model) > 0
     assert chosen(model, "layernorm").whole
+
+
+@pytest.mark.parametrize(("kv", "parts"), [("shared", 3), ("none", 1)])
+def test_heads_of_one_shared_weight_are_columns_of_it(network_model, kv, parts):
+    """GPT-2: perturbing what a head's mask lets move changes that head's slice alone; all heads cover everything."""
+    from transformers import GPT2Config
+
+    size = {"n_embd": 32, "n_layer": 1, "n_head": 4, "n_positions": 16, "vocab_size": 30, "pad_token_id": 0}
+    model = network_model(GPT2Config(**size, initializer_range=0.3))
+    attention, seen = model.network.transformer.h[0].attn, []
+    attention.c_proj.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    ids = torch.arange(5, 12).unsqueeze(0)
+    model.network(input_ids=ids)
+    found = chosen(model, {"heads": {"names": ["0.2"], "kv": kv}})
+    stem = "transformer.h.0.attn."
+    assert {name: int(mask.sum()) for name, mask in found.partial.items()} == {
+        f"{stem}c_attn.weight": parts * 8 * 32, f"{stem}c_attn.bias": parts * 8, f"{stem}c_proj.weight": 8 * 32,
+    }  # fmt: skip
+    assert found.partial[f"{stem}c_proj.weight"][16:24].all()
+    with torch.no_grad():
+        for name in (f"{stem}c_attn.weight", f"{stem}c_attn.bias"):
+            model.encoder_parameters()[name][found.partial[name]] += 0.5
+    model.network(input_ids=ids)
+    changed = (seen[0] != seen[1]).any(0).any(0)
+    assert changed.nonzero().flatten().tolist() == list(range(16, 24))
+    every = chosen(model, {"heads": {"names": [f"0.{head}" for head in range(4)]}})
+    assert every.whole == {f"{stem}c_attn.weight", f"{stem}c_attn.bias", f"{stem}c_proj.weight"}

@@ -1,0 +1,93 @@
+"""Rows of prompts and answers: read, split, and set aside where they are bad."""
+
+import json
+
+import pytest
+
+from holdfast import rows as dataset_rows
+from holdfast.errors import BadInput
+from holdfast.spec import Learn, Remember
+from holdfast.validation import validate
+from holdfast.versioning import canonical, split
+
+COLUMNS = {"prompt": "q", "answer": "a", "tests": None, "choices": None}
+
+
+def test_rows_are_prompts_and_answers_whatever_their_columns_are_called():
+    source = [{"q": "1+1", "a": "2", "label": "x", "prompt": "p"}]
+    assert canonical.pairs(source, COLUMNS) == [
+        {"id": "1", "prompt": "1+1", "answer": "2", "source.label": "x", "source.prompt": "p"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "read"), [(["a", "b"], ["a", "b"]), ('["a", "b"]', ["a", "b"]), ("assert f()", ["assert f()"])]
+)
+def test_lists_may_be_written_as_json_or_alone(value, read):
+    found = canonical.pairs([{"q": "1", "a": "a", "t": value}], {**COLUMNS, "tests": "t"})
+    assert found[0]["tests"] == read
+
+
+@pytest.mark.parametrize("value", [3, [], [1], None])
+def test_what_is_no_list_of_texts_is_named_with_its_row(value):
+    with pytest.raises(BadInput) as caught:
+        canonical.pairs([{"q": "1", "a": "a", "t": value}], {**COLUMNS, "choices": "t"}, "f.jsonl")
+    assert caught.value.row == 1 and caught.value.key == "t"
+
+
+def test_equal_prompts_stay_together_and_the_answer_does_not_matter():
+    found = [{"id": str(i), "prompt": f"Prompt {i // 2}", "answer": str(i)} for i in range(60)]
+    parts = split.split(found, {"valid": 0.1, "test": 0.2}, 7)
+    assert {name: len(own) for name, own in parts.items()} == {"train": 42, "valid": 6, "test": 12}
+    prompts = {name: {row["prompt"] for row in own} for name, own in parts.items()}
+    assert not prompts["train"] & prompts["test"] and not prompts["valid"] & prompts["test"]
+    other = [{**row, "answer": "same", "text": "t"} for row in found]
+    assert [row["id"] for row in split.split(other, {"test": 0.2}, 7)["test"]] == [
+        row["id"] for row in split.split(found, {"test": 0.2}, 7)["test"]
+    ]
+
+
+def asked(first: int, last: int) -> list[dict[str, str]]:
+    return [{"id": str(i), "prompt": f"say {i}", "answer": f"it is {i}"} for i in range(first, last)]
+
+
+@pytest.fixture
+def checked(home, start):
+    """Validate rows by dataset key from a random decoder with a window of 128 tokens."""
+
+    def run(data, remember=(), **learn):
+        section = Learn(train="train.jsonl", **{"metric": "exact", "max_new_tokens": 8, **learn})
+        versions = {key: dataset_rows.version(home, own, ref=f"{key}.jsonl") for key, own in data.items()}
+        begun = start("llama").model_copy(update={"task": "generation"})
+        return validate.validate(versions, begun, section, remember, 40, home)
+
+    return run
+
+
+def test_bad_rows_are_set_aside_with_their_reasons(checked, home):
+    bad = [
+        {"id": "e", "prompt": " \u200b", "answer": "x"},
+        {"id": "f", "prompt": "why", "answer": ""},
+        {"id": "d", "prompt": "SAY 3", "answer": "it is 3"},
+        {"id": "l", "prompt": "say 201", "answer": "so"},
+        {"id": "t", "prompt": "long", "answer": "a" * 41},
+    ]
+    data = {"learn.train": asked(0, 95) + bad, "learn.valid": asked(100, 110), "learn.test": asked(200, 210)}
+    found = checked(data)
+    lines = (home.store.open(found.artifact) / "quarantine.jsonl").read_text().splitlines()
+    reasons = {row["id"]: row["reasons"] for row in map(json.loads, lines)}
+    assert list(reasons) == ["e", "f", "d", "l", "t"]
+    assert reasons["e"][0] == "no-empty-text: the prompt is empty"
+    assert reasons["f"][0] == "no-empty-text: the answer is empty"
+    assert reasons["d"] == ["no-duplicates: the same prompt and answer as row 4"]
+    assert reasons["l"] == ["no-leak-into-test: the same prompt stands in learn.test, row 2"]
+    assert any("47 tokens with its answer, and there is room for 40" in why for why in reasons["t"])
+    assert found.labels == () and found.datasets["learn.train"].labels == {}
+
+
+def test_a_task_that_the_decoder_cannot_do_is_refused(checked):
+    data = {"learn.train": asked(0, 95), "learn.valid": asked(100, 110), "learn.test": asked(200, 210)}
+    data |= {"remember.old.valid": asked(300, 310), "remember.old.test": asked(400, 480)}
+    old = Remember(name="old", valid="v.jsonl", test="t.jsonl", metric="exact", max_new_tokens=8)
+    with pytest.raises(BadInput, match=r"cannot do `old`: on 10 valid rows its score is 0\.000 "):
+        checked(data, [old])

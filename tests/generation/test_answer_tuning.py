@@ -1,0 +1,89 @@
+"""Tuning on answers: the loss is the network's own, in pieces or whole, and frozen models answer as they did."""
+
+import pytest
+import torch
+
+from holdfast import models
+from holdfast.anchors._answers import Frozen
+from holdfast.generation import encoding
+from holdfast.records import Start
+from holdfast.training import batches, forward, objective
+from holdfast.training.pool import Example, Pool
+
+ROWS = [("say it", "is"), ("1 and 2", "make 3"), ("why", "because the answer is longer"), ("a", "b")]
+
+
+@pytest.fixture
+def decoder(start, home):
+    begun: Start = start("llama").model_copy(update={"task": "generation"})
+    return models.load(begun, home)
+
+
+@pytest.fixture
+def batch(decoder):
+    """A function that makes the forward pass of some rows."""
+    encoder = encoding.Encoder(decoder.tokenizer, 64)
+    encoded = [encoder.pair(*row) for row in ROWS]
+    tokens = tuple({"input_ids": [*one.input_ids], "labels": [*one.labels]} for one in encoded)
+    pool = Pool(tuple(Example(prompt, "", 0) for prompt, _ in ROWS), tokens)
+
+    def load(positions):
+        found = batches.collate(decoder, pool, positions)
+        found.pop("positions")
+        return found
+
+    def make(positions):
+        return forward.TokenForward(decoder, pool, load(positions), positions, step=0, precision="fp32", load=load)
+
+    make.pool = pool
+    return make
+
+
+def loss(decoder, made, chosen="sft"):
+    moving = dict(decoder.network.named_parameters())
+    start = Frozen(moving, {name: p.detach().clone() for name, p in moving.items()})
+    decoder.network.zero_grad()
+    losses, figures = objective.make({chosen: {}}, moving, lambda: start)(made)
+    losses.mean().backward()
+    gradients = {name: p.grad.clone() for name, p in moving.items()}
+    return losses.detach(), {name: found.detach() for name, found in figures.items()}, gradients
+
+
+def test_the_loss_is_the_networks_own_and_a_mean_over_tokens(decoder, batch):
+    losses, _, _ = loss(decoder, batch([0, 1, 2, 3]))
+    inputs = batch([0, 1, 2, 3]).inputs
+    labels = inputs["labels"]
+    own = decoder.network(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], labels=labels).loss
+    assert len(losses) == int((labels != encoding.IGNORED).sum())
+    torch.testing.assert_close(losses.mean(), own.detach())
+
+
+@pytest.mark.parametrize("chosen", ["sft", "target", "psft"])
+def test_pieces_give_the_same_loss_and_gradient(decoder, batch, monkeypatch, chosen):
+    whole = loss(decoder, batch([0, 1, 2, 3]), chosen)
+    monkeypatch.setattr(forward, "NUMBERS", 5 * decoder.network.config.vocab_size)
+    made = batch([0, 1, 2, 3])
+    assert [len(part) for part in made.parts(made.rows_by_head()[""])][:2] == [5, 5]
+    for first, second in zip(whole, loss(decoder, made, chosen), strict=True):
+        torch.testing.assert_close(first, second)
+
+
+def test_a_frozen_model_answers_as_it_did_whatever_moves(decoder, batch):
+    moving = dict(decoder.network.named_parameters())
+    made = batch([0, 2])
+    rows = made.rows_by_head()[""]
+    before = made.logits("", rows).detach()
+    frozen = Frozen(moving, {name: p.detach().clone() for name, p in moving.items()})
+    with torch.no_grad():
+        for parameter in moving.values():
+            parameter.add_(0.1)
+    torch.testing.assert_close(frozen.at(batch([0, 2]), "", rows), before)
+    assert not torch.allclose(batch([0, 2]).logits("", rows), before)
+    assert frozen.at(made, "", rows[:3]).requires_grad is False
+
+
+def test_parts_of_a_batch_weigh_as_many_tokens_as_they_have(decoder, batch):
+    inputs = batches.collate(decoder, batch.pool, [0, 1, 2, 3])
+    parts = batches.parts(inputs, 2)
+    learned = [int((part["labels"] != encoding.IGNORED).sum()) for part, _ in parts]
+    assert [share for _, share in parts] == pytest.approx([one / sum(learned) for one in learned])

@@ -1,0 +1,114 @@
+"""Decoders written as adapters, with and without an output layer of their own, and read by plain peft."""
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+import holdfast.tuners.registered  # noqa: F401
+from holdfast import adapters, bases, models, selection, student
+from holdfast.merging import merge as merging
+from holdfast.parameters import houlsby, ia3, lora, prefix
+from holdfast.records import Merge, Start
+from holdfast.selection import Selection
+
+IDS = torch.arange(10, 22).unsqueeze(0)
+
+
+@pytest.fixture(params=[False, True], ids=["own output layer", "tied"])
+def begun(request, tmp_path, make_folder) -> Start:
+    place = make_folder(tmp_path / "base", "llama", tie_word_embeddings=request.param)
+    return Start(model=str(place), base=bases.resolve(str(place)), task="generation")
+
+
+def moved(start, home, chosen):
+    """The start model with everything chosen moved by a little."""
+    model = models.load(start, home)
+    selection.attach(model, chosen)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for name, parameter in model.network.named_parameters():
+            if parameter.requires_grad:
+                shift = 0.1 * torch.randn_like(parameter)
+                parameter += shift * chosen.partial[name] if name in chosen.partial else shift
+    return model
+
+
+def choices(model):
+    embedding = model.network.get_input_embeddings().weight
+    mask = torch.zeros(embedding.shape, dtype=torch.bool)
+    mask[3:20, ::2] = True
+    return {
+        "everything": Selection(whole=frozenset(model.encoder_parameters())),
+        "a part of the embeddings": Selection(partial={"model.embed_tokens.weight": mask}),
+        "lora": lora.select(model, None, lora.Options(r=2)),
+        "dora": lora.select(model, None, lora.Options(kind="dora", r=2, targets=("mlp",))),
+        "ia3": ia3.select(model, None, ia3.Options()),
+        "houlsby": houlsby.select(model, None, houlsby.Options(size=2)),
+        "prefix": prefix.select(model, None, prefix.Options(length=3)),
+    }
+
+
+ADDED, BESIDE = {"lora", "dora", "ia3", "houlsby", "prefix"}, {"houlsby", "prefix"}
+
+
+@pytest.mark.parametrize("which", ["everything", "a part of the embeddings", *sorted(ADDED)])
+def test_merged_unmerged_and_in_memory_agree(begun, home, tmp_path, which):
+    model = moved(begun, home, choices(models.load(begun, home))[which])
+    chosen = choices(models.load(begun, home))[which]
+    adapters.write(model, chosen, begun, home, tmp_path / "adapter")
+    network = AutoModelForCausalLM.from_pretrained(begun.model).eval()
+    with torch.no_grad():
+        before, wanted = network(input_ids=IDS).logits, model.network.eval()(input_ids=IDS).logits
+        tuned = PeftModel.from_pretrained(network, str(tmp_path / "adapter")).eval()
+        tolerance = {"rtol": 0, "atol": 2e-5 if which in ADDED else 0}
+        torch.testing.assert_close(tuned(input_ids=IDS).logits, wanted, **tolerance)
+        with tuned.disable_adapter():
+            assert torch.equal(tuned(input_ids=IDS).logits, before)
+        if which not in ADDED:  # subtracting what was added is not exact
+            tuned.merge_adapter()
+            torch.testing.assert_close(tuned(input_ids=IDS).logits, wanted, **tolerance)
+            tuned.unmerge_adapter()
+            with tuned.disable_adapter():
+                assert torch.equal(tuned(input_ids=IDS).logits, before)
+        if which not in BESIDE:
+            merged = tuned.merge_and_unload()
+            torch.testing.assert_close(merged(input_ids=IDS).logits, wanted, **tolerance)
+    again = begun.model_copy(update={"adapter": home.store.put(tmp_path / "adapter", "adapter")})
+    with torch.no_grad():
+        torch.testing.assert_close(models.load(again, home).network(input_ids=IDS).logits, wanted, **tolerance)
+
+
+def test_counts_and_parts_hold_every_weight_once(begun, home):
+    model = models.load(begun, home)
+    assert selection.total(model) == sum(p.numel() for p in model.network.parameters())
+    assert model.head_parameters() == {} and model.encoder is model.network
+    assert model.generates
+
+
+def test_decoders_are_merged_too(begun, home, tmp_path):
+    parents = []
+    for number, which in enumerate(("everything", "lora")):
+        chosen = choices(models.load(begun, home))[which]
+        adapters.write(moved(begun, home, chosen), chosen, begun, home, tmp_path / str(number))
+        adapter = home.store.put(tmp_path / str(number), "adapter")
+        parents.append(begun.model_copy(update={"model": f"models:/v/{number}", "adapter": adapter}))
+    wanted = Merge(how="task-arithmetic", weights=(0.5, 1.0), density=None, parents=tuple(parents))
+    merging.check(wanted, [begun, begun], home)
+    made, _ = merging.merge(wanted, begun, "label", home)
+    start, one, two, found = (
+        models.load(version, home).encoder_parameters()
+        for version in (begun, *parents, begun.model_copy(update={"adapter": made.adapter}))
+    )
+    for name, value in found.items():
+        torch.testing.assert_close(value, start[name] + 0.5 * (one[name] - start[name]) + (two[name] - start[name]))
+
+
+def test_a_decoders_student_has_the_layers_that_were_taken(begun, home, tmp_path):
+    assert student.make(begun, [1], home, tmp_path / "student") == [1]
+    folder = str(tmp_path / "student")
+    small = models.load_base(Start(model=folder, base=bases.resolve(folder), task="generation"))
+    ours, theirs = small.encoder_parameters(), models.load_base(begun).encoder_parameters()
+    assert small.network.config.num_hidden_layers == 1
+    assert all(torch.equal(p, theirs[name.replace("layers.0.", "layers.1.")]) for name, p in ours.items())
+    assert small.network(input_ids=IDS).logits.shape[:2] == IDS.shape
