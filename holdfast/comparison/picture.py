@@ -1,0 +1,73 @@
+"""The picture of a comparison: what every arm gained against what it lost, on test and, at every rate, on valid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FRONT, _REST, _LINE = "#1f5fa8", "#8a8a8a", "#b3561e"
+_MARKS = "os^vD<>pPX*hd"
+
+
+def draw(document: dict[str, Any], path: Path) -> None:
+    """Write the frontier as PNG: right keeps more, up gains more; the same document gives the same bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    _judged(left, document)
+    _rates(right, document)
+    for axes in (left, right):
+        axes.set_xlabel("remembered: change in points (mean over tasks)")
+        axes.set_ylabel("target: gain in points")
+        axes.axvline(0, color=_REST, linewidth=1, linestyle=":")
+        axes.grid(alpha=0.3)
+        axes.margins(0.1)
+    figure.suptitle(f"{document['pipeline']}: gain and retention", fontsize=11, parse_math=False)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _judged(axes: Axes, document: dict[str, Any]) -> None:
+    """Draw means on test with the target's intervals, and of a single remembered task its interval too."""
+    shown = [arm for arm in document["arms"] if arm["target"]]
+    for number, arm in enumerate(shown):
+        x, y = _point(arm)
+        colour = _FRONT if arm["frontier"] else _REST
+        axes.plot(*_ends(arm["target"]["gain"], x, turned=True), color=colour, linewidth=1, alpha=0.5)
+        if len(arm["remembered"]) == 1:
+            axes.plot(*_ends(arm["remembered"][0]["drop"], y), color=colour, linewidth=1, alpha=0.5)
+        axes.plot(x, y, _MARKS[number % len(_MARKS)], color=colour, markersize=7)
+        axes.annotate(arm["name"], (x, y), (5, 4), textcoords="offset points", fontsize=7, color=colour,
+                      parse_math=False)  # fmt: skip
+    front = sorted(_point(arm) for arm in shown if arm["frontier"])
+    axes.plot([x for x, _ in front], [y for _, y in front], color=_LINE, linewidth=1.2, linestyle="--")
+    axes.set_title("on test, at the rate chosen (blue: on the frontier)", fontsize=10)
+
+
+def _rates(axes: Axes, document: dict[str, Any]) -> None:
+    """Draw every rate that was tried; the chosen one is filled."""
+    for number, arm in enumerate(arm for arm in document["arms"] if arm["target"]):
+        seen = [one for one in arm["rates"] if one["gain"] is not None]
+        points = [(-100 * (one["drop"] or 0.0), 100 * one["gain"]) for one in seen]
+        axes.plot([x for x, _ in points], [y for _, y in points], color=_REST, linewidth=0.8)
+        for one, (x, y) in zip(seen, points, strict=True):
+            fill = _FRONT if one["factor"] == arm["factor"] else "white"
+            mark = _MARKS[number % len(_MARKS)]
+            axes.plot(x, y, mark, color=fill, markeredgecolor=_FRONT, markersize=6)
+    axes.set_title("on valid, at every rate of the grid (filled: chosen)", fontsize=10)
+
+
+def _point(arm: dict[str, Any]) -> tuple[float, float]:
+    return -100 * (arm["drop"] or 0.0), 100 * arm["target"]["gain"]["mean"]
+
+
+def _ends(interval: dict[str, float], other: float, turned: bool = False) -> tuple[list[float], list[float]]:
+    """Return the ends of an interval as a line: of a gain upright at x, of a drop level at y."""
+    sign = 100 if turned else -100
+    ends = [sign * interval["low"], sign * interval["high"]]
+    return ([other, other], ends) if turned else (ends, [other, other])

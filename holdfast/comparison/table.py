@@ -1,0 +1,83 @@
+"""A comparison as a table, for a terminal or in Markdown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NONE = "-"
+
+
+def columns(document: dict[str, Any]) -> list[str]:
+    """Return the names of the columns."""
+    shown = [
+        "arm",
+        "rate",
+        "target after",
+        "gain",
+        *([f"against {document['reference']}"] if _against(document) else []),
+    ]
+    for task in _tasks(document):
+        shown += [f"{task} lost", "kept"]
+    return [*shown, "moved", "seconds"]
+
+
+def rows(document: dict[str, Any]) -> list[list[str]]:
+    """Return a row of cells per arm, in points; `*`: no arm loses less and gains as much."""
+    return [_row(arm, document) for arm in document["arms"]]
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """Return the table in Markdown with the sentences that it needs."""
+    head = columns(document)
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [f"| {' | '.join(row)} |" for row in rows(document)]
+    return "\n".join([*lines, "", *sentences(document)]) + "\n"
+
+
+def sentences(document: dict[str, Any]) -> list[str]:
+    """Return what a reader of the table must know."""
+    percent, seeds = 100 * document["confidence"], ", ".join(map(str, document["seeds"]))
+    updates = " or ".join(map(str, document["updates"]))
+    said = [
+        f"{(document['metric'] or 'score').capitalize()} on test in points, with {percent:g}% intervals over seeds and "
+        f"items; seeds {seeds}; {updates} updates each. `*`: on the frontier. Rates are times the file's, chosen on "
+        "valid at the first seed; in brackets where that is the end of the grid. Seconds are those of tuning."
+    ]
+    diverged = {arm["name"]: arm["diverged"] for arm in document["arms"] if arm["diverged"]}
+    said += [f"`{name}` diverged at seed {', '.join(map(str, where))}." for name, where in diverged.items()]
+    return said + [f"{note[:1].upper()}{note[1:]}." for note in document["notes"]]
+
+
+def _row(arm: dict[str, Any], document: dict[str, Any]) -> list[str]:
+    name = arm["name"] + (" *" if arm.get("frontier") else "")
+    target = arm["target"]
+    if target is None:
+        return [name, _rate(arm), "failed", *[_NONE] * (len(columns(document)) - 3)]
+    cells = [name, _rate(arm), f"{100 * target['after']:.1f}", _points(target["gain"])]
+    if _against(document):
+        cells.append(_points(target["against"]) if target["against"] else _NONE)
+    for task in arm["remembered"]:
+        cells += [_points(task["drop"]), f"{task['kept'][0]}/{task['kept'][1]}" if task["kept"] else _NONE]
+    return [*cells, f"{100 * arm['share']:.3g}%", f"{arm['seconds']:.0f}" if arm["runs"] else _NONE]
+
+
+def _rate(arm: dict[str, Any]) -> str:
+    if arm.get("factor") is None:
+        return _NONE
+    said = f"{arm['factor']:g}x"
+    return f"({said})" if arm["edge"] else said
+
+
+def _points(interval: dict[str, float]) -> str:
+    mean, low, high = (100 * interval[name] for name in ("mean", "low", "high"))
+    if low == high == 0:
+        return "0"
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _against(document: dict[str, Any]) -> bool:
+    return any(arm["target"] and arm["target"]["against"] for arm in document["arms"])
+
+
+def _tasks(document: dict[str, Any]) -> list[str]:
+    return next(([task["name"] for task in arm["remembered"]] for arm in document["arms"] if arm["remembered"]), [])

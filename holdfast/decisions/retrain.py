@@ -1,0 +1,88 @@
+"""An adaptation that drift asks for: its data and its pipeline file, made from the decision and nothing else.
+
+The champion goes on from the labelled rows of the drifted windows. What it learned before is a remembered task,
+`before`, with its own train, valid and test: the contract says that it is kept, and its training rows are replayed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from holdfast import rows, tables
+from holdfast.decisions import book
+from holdfast.drift import champion as champions
+from holdfast.drift import log, watch
+from holdfast.errors import BadInput
+
+if TYPE_CHECKING:
+    from holdfast.decisions.records import Decision
+    from holdfast.drift.champion import Champion
+    from holdfast.home import Home
+    from holdfast.records import Result
+    from holdfast.spec import Pipeline
+
+BEFORE = "before"
+_COLUMNS = {"text": "text", "label": "label"}
+
+
+def plan(decision: Decision, pipeline: Pipeline, home: Home) -> Path:
+    """Write the data and the pipeline file of a decided adaptation below the home; return the file.
+
+    The same decision gives the same bytes, so an adaptation that was killed goes on where it was. Raises `BadInput`
+    where the champion is not the one that the decision was about, or where the labelled rows are gone.
+    """
+    champion = champions.find(decision.name, home)
+    if champion.version != decision.version:
+        what = f"the champion of `{decision.name}` is version {champion.version}, and the decision was about"
+        raise BadInput(f"{what} {decision.version}")
+    folder = log.place(home, decision.name) / "retrains" / decision.key[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / "window.jsonl"
+    if not new.exists():
+        tables.write(new, _material(decision, pipeline, home))
+    before = {role: _before(champion, role, folder, home) for role in ("train", "valid", "test")}
+    raw = _raw(pipeline, champion, str(new), {role: str(file) for role, file in before.items()})
+    file = folder / "pipeline.yaml"
+    file.write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return file
+
+
+def told(result: Result) -> dict[str, Any]:
+    """Return what the book keeps of an adaptation: the version, the verdict, and the datasets it used, by digest."""
+    data = {key: {"ref": used["ref"], "digest": used["digest"]} for key, used in result.lineage.data.items()}
+    return {"version": result.version, "verdict": result.verdict, "reason": result.reason, "data": data}
+
+
+def _material(decision: Decision, pipeline: Pipeline, home: Home) -> list[rows.Row]:
+    past = [d for d in book.at(home).past(decision.name).decisions if d.at <= decision.at]
+    count = pipeline.monitor.retrain.windows + 1  # the newest of them is the decision's own
+    found = watch.material(past, [], count, decision.name, home)
+    if not found:
+        raise BadInput(f"no labelled rows are left to adapt `{decision.name}` with")
+    kept = ("id", "text", "label", *pipeline.monitor.columns.segments)
+    return [{name: row[name] for name in kept if row.get(name) is not None} for row in found]
+
+
+def _before(champion: Champion, role: str, folder: Path, home: Home) -> Path:
+    """Write what the champion learned in a role, with what it remembered of earlier retrains; return the file."""
+    keys = [key for key in (f"remember.{BEFORE}.{role}", f"learn.{role}") if key in champion.data]
+    found = [row for key in keys for row in rows.stored(home, champion.data[key])]
+    file = folder / f"{BEFORE}-{role}.jsonl"
+    tables.write(file, [{"id": f"{i}", "text": row["text"], "label": row["label"]} for i, row in enumerate(found)])
+    return file
+
+
+def _raw(pipeline: Pipeline, champion: Champion, new: str, before: dict[str, str]) -> dict[str, Any]:
+    """Return the pipeline file: the user's settings, the champion as start, the windows to learn, the past to keep."""
+    raw, retrain = pipeline.resolved(), pipeline.monitor.retrain
+    raw["start"] = {"model": champion.start.model}
+    raw["learn"] |= {**_COLUMNS, "train": new, "valid": None, "test": None, "head": champion.head}
+    task = {"name": BEFORE, **before, **_COLUMNS, "head": champion.head, "margin": retrain.margin}
+    raw["remember"] = [other for other in raw["remember"] if other["name"] != BEFORE] + [task]
+    examples = {name: options for name, options in raw["examples"].items() if name != "gold"}
+    raw["examples"] = examples if "replay" in examples else {**examples, "replay": {"share": retrain.replay}}
+    raw["register"] = {"name": champion.name}
+    return raw

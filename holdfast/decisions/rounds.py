@@ -1,0 +1,68 @@
+"""One round: the facts of a watched window, the rule's decision about them, and its line in the book."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from holdfast import rows
+from holdfast.decisions import book, rule
+from holdfast.decisions.records import Decision, Facts
+from holdfast.drift import watch
+
+if TYPE_CHECKING:
+    from holdfast.drift.champion import Champion
+    from holdfast.drift.settings import Monitor
+    from holdfast.drift.watch import Taken, Watched
+    from holdfast.home import Home
+
+
+def decide(
+    champion: Champion, watched: Watched | None, monitor: Monitor, at: str, manual: str | None, home: Home
+) -> Decision:
+    """Decide about a watched window, or about a round without one, and write it down; return what stands."""
+    written = book.at(home)
+    past = written.past(champion.name)
+    facts = _facts(champion, watched, past, monitor, at, manual, home)
+    decision = rule.decide(facts, monitor, past)
+    if watched is not None:
+        wanted = watched.unlabelled if decision.outcome == "ask-for-labels" else ()
+        update = {"window_rows": watched.rows.digest, "window_until": watched.window.until}
+        decision = decision.model_copy(update={**update, "report": watched.report, "wanted_labels": wanted})
+    return written.record(decision)
+
+
+def known(champion: Champion, window: Taken, home: Home) -> Decision:
+    """Return the decision about a window that was decided about before."""
+    past = book.at(home).past(champion.name).decisions
+    return next(decision for decision in past if decision.window == window.digest)
+
+
+def _facts(
+    champion: Champion,
+    watched: Watched | None,
+    past: rule.Past,
+    monitor: Monitor,
+    at: str,
+    manual: str | None,
+    home: Home,
+) -> Facts:
+    now = rows.read(home, watched.rows) if watched else []
+    known = watch.material(past.decisions, now, monitor.retrain.windows, champion.name, home)
+    common: dict[str, Any] = {"name": champion.name, "version": champion.version, "at": at, "manual": manual}
+    common |= {"labelled": len(known), "promoted_at": champion.promoted_at}
+    if watched is None:
+        return Facts.model_validate(common)
+    lost = {f.check: f.effect for f in watched.findings if not f.skipped and f.check in ("performance", "estimate")}
+    source = next((check for check in ("performance", "estimate") if check in lost), None)
+    words = {None: None, "performance": "measured", "estimate": "estimated"}
+    return Facts.model_validate(
+        {
+            **common,
+            "window": watched.window.digest,
+            "rows": len(now),
+            "alarmed": bool(watched.drifted),
+            "drifted": watched.drifted,
+            "points_lost": lost[source] if source else None,
+            "points_from": words[source],
+        }
+    )

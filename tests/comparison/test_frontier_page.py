@@ -1,0 +1,110 @@
+"""The benchmark's page from made-up results: claims judged by intervals, generated parts replaced, the rest left."""
+
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from benchmarks.frontier import arms, claims, page, run
+from holdfast import written
+from holdfast.comparison.arms import parse
+from holdfast.comparison.arms import pipeline as made
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTHING = {"mean": 0.0, "low": 0.0, "high": 0.0}
+
+
+def interval(mean, half):
+    return {"mean": mean / 100, "low": (mean - half) / 100, "high": (mean + half) / 100}
+
+
+def arm(name, target=None, kept=None, runs=(0.5, 0.5, 0.5)):
+    """An arm with differences from `sft` in points, (mean, half-width), and its target per seed."""
+    old = {"name": "english", "drop": NOTHING, "kept": [1, 3], "against": kept and interval(*kept)}
+    scores = {"after": 0.5, "gain": NOTHING, "against": target and interval(*target)}
+    seen = [{"seed": seed, "target": value, "remembered": {"english": value}} for seed, value in enumerate(runs)]
+    one = {"factor": 1.0, "kept": True, "gain": 0.1}
+    return {"name": name, "target": scores, "remembered": [old], "runs": seen, "factor": 1.0, "rates": [one],
+            "edge": False, "diverged": [], "share": 0.1, "seconds": 2.0, "frontier": False}  # fmt: skip
+
+
+def document(*found):
+    return {"arms": [arm("sft"), *found], "reference": "sft", "confidence": 0.95, "seeds": [7], "updates": [3],
+            "metric": "accuracy", "notes": [], "pipeline": "p"}  # fmt: skip
+
+
+def test_a_claim_is_seen_only_where_the_interval_lies_on_its_side():
+    claim = claims.Claim("p", "keeps more", "javanese", claims.keeps_more("ewc"))
+    cases = {(2, 1): "seen", (2, 3): "not seen", (-2, 1): "not seen, the opposite is"}
+    for kept, wanted in cases.items():
+        assert claims.judged(claim, {"javanese": document(arm("ewc", (0, 1), kept))})[0] == wanted
+    assert claims.judged(claim, {"javanese": document()}) == ("not yet measured", "-")
+    assert claims.judged(claim, {}) == ("not yet measured", "-")
+    assert claims.judged(claims.Claim("p", "q", why="too large"), {}) == ("not testable at this size", "too large")
+
+
+def test_arms_are_paired_by_seed_and_several_others_averaged():
+    found = document(
+        arm("a", runs=(0.6, 0.7, 0.8)), arm("b: 1", runs=(0.5, 0.5, 0.5)), arm("b: 2", runs=(0.5, 0.6, 0.5))
+    )
+    differences = [10.0, 15.0, 30.0]
+    half = stats.t.ppf(0.975, 2) * stats.sem(differences)
+    wanted = pytest.approx((55 / 3, 55 / 3 - half, 55 / 3 + half))
+    assert claims.learns_more_than("a", "b")(found) == wanted == claims.keeps_more_than("a", "b")(found)
+
+
+def test_the_first_sentence_says_whether_the_baseline_is_beaten():
+    better = {"javanese": document(arm("psft", (0.5, 1), (2, 1)))}
+    assert page.verdict(better, "psft").startswith("Beats plain tuning on javanese")
+    for target, kept in (((0.5, 1), (1, 2)), ((-3, 1), (2, 1))):
+        said = page.verdict({"made": document(arm("psft", target, kept))}, "other psft")
+        assert said.startswith("Does not beat plain tuning on made, in points against `sft`: target ")
+    own = {"exercises": document(arm("s3ft-wide:a=b", (9, 1)), arm("s3ft:a=b", (5, 1), (2, 3)), arm("sdft:a=b"))}
+    assert page.verdict(own, "s3ft").startswith("Beats plain tuning on exercises")
+    assert claims.learns_more_than("s3ft", "sdft")(own["exercises"]) is not None
+    assert page.verdict({}, "psft") == "Not yet measured against its baseline."
+
+
+def test_only_generated_parts_are_replaced():
+    text = "a <!-- generated: verdict x -->old<!-- end --> b\n<!-- generated: tables -->\nold\n<!-- end -->\nc"
+    made = page.rendered(text, {"made": document(arm("ewc", (0, 1), (2, 1)))})
+    assert made.startswith("a <!-- generated: verdict x -->Not yet measured against its baseline.<!-- end --> b\n")
+    assert "old" not in made.replace("old lost", "") and made.endswith("<!-- end -->\nc")
+    assert "| ewc | 1x |" in made and made.count("Not yet measured.") == 4
+    assert page.rendered(made, {}) == page.rendered(text, {})
+    with pytest.raises(LookupError, match="nothing makes"):
+        page.rendered("<!-- generated: nonsense --><!-- end -->", {})
+
+
+def test_the_page_is_what_the_kept_results_give():
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert page.rendered(text, run.documents(run.RESULTS)) == text
+
+
+def test_every_arm_of_the_benchmark_and_of_the_page_is_known():
+    for own in (arms.EVERY, arms.MADE, arms.GENERATION):
+        assert len(parse(",".join(own))) == len(own)
+    marked = [match["name"] for match in page._MARKED.finditer((ROOT / "docs" / "methods.md").read_text())]
+    said = {one for name in marked if name.startswith("verdict ") for one in name.split()[1:]}
+    assert len(said) > 30 and parse(",".join(said - {"wise-ft"}))
+
+
+@pytest.mark.parametrize("part", list(run.PARTS))
+def test_every_arm_fits_the_file_of_its_part(part):
+    file, own = run.PARTS[part]
+    raw = written.read(file)
+    for arm in parse(",".join(own or arms.EVERY)):
+        assert made(arm, raw, file).training.patience is None
+    assert made(parse("replay")[0], raw, file).remember
+
+
+def test_the_best_are_those_that_did_best_on_valid(tmp_path):
+    import json
+
+    found = [arm(f"a{i}") for i in range(10)]
+    for i, one in enumerate(found):
+        one["rates"][0] |= {"gain": i / 100, "kept": i != 9}
+    path = tmp_path / "javanese.json"
+    path.write_text(json.dumps({"arms": [{"name": "start", "rates": [], "target": {}}, *found]}))
+    assert run.best(path) == [f"a{i}" for i in range(8, 0, -1)]
+    assert run.best(tmp_path / "none.json") == []

@@ -1,0 +1,96 @@
+"""From results to the document, the table and the picture."""
+
+import pytest
+
+from holdfast.comparison import intervals, picture, summary, table, units
+from holdfast.comparison.units import Judged, Looked, Outcome
+
+
+def seen(name, before, after, flips, margin=None):
+    fixed = {"loss_before": 1.0, "loss": 0.5, "n": 100, "margin": margin, "flips": flips}
+    return {"name": name, "before": before, "after": after, **fixed}
+
+
+def looked(factor, gain, flips, diverged=False):
+    """A look at valid: the target's gain, and (negative, positive) flips of the remembered task's 100 rows."""
+    drop = (flips[0] - flips[1]) / 100
+    target, old = seen("target", 0.5, 0.5 + gain, (0, 0)), seen("old", 0.9, 0.9 - drop, flips, margin=0.1)
+    look = None if diverged else {"target": target, "remembered": [old]}
+    return Looked(arm="a", factor=factor, rate=factor * 1e-3, seed=7, seconds=1.0, look=look, tuned=None)
+
+
+def test_the_rate_that_gains_most_among_those_that_keep_the_contract():
+    tried = [looked(0.3, 0.1, (0, 0)), looked(1, 0.2, (2, 1)), looked(3, 0.4, (30, 0))]
+    assert units.best(tried).factor == 1
+    assert units.best(list(reversed(tried))).factor == 1
+
+
+def test_where_no_rate_keeps_it_the_one_that_loses_least():
+    tried = [looked(0.3, 0.1, (20, 0)), looked(1, 0.2, (15, 0)), looked(3, 0.4, (30, 0))]
+    assert units.best(tried).factor == 1
+
+
+def test_what_diverged_is_chosen_last_and_of_equals_the_smaller_rate():
+    assert units.best([looked(3, 0, (0, 0), diverged=True), looked(1, -0.3, (30, 0))]).factor == 1
+    assert units.best([looked(3, 0.2, (0, 0)), looked(1, 0.2, (0, 0))]).factor == 1
+
+
+def judged(arm, seed, target, old, diverged=False):
+    start = (1, 0, 0, 0)
+    what = {"arm": arm, "factor": 1, "rate": 1e-3, "seed": seed, "steps": 6, "seconds": 2.0, "prepared": 1.0}
+    size = {"moved": 10, "total": 100, "share": 0.1, "kl": {"target": 0.1}}
+    if diverged:
+        return Judged(**what, **size, target=None)
+    remembered = Outcome(name="old", metric="accuracy", before=(1, 1, 1, 0), after=old, margin=0.1, kept=sum(old) > 2)
+    return Judged(
+        **what,
+        **size,
+        target=Outcome(name="target", metric="accuracy", before=start, after=target),
+        remembered=(remembered,),
+    )
+
+
+@pytest.fixture
+def document():
+    sft = (judged("sft", 7, (1, 1, 1, 0), (1, 0, 0, 0)), judged("sft", 8, (1, 1, 0, 0), (1, 0, 1, 0)))
+    soft = (judged("soft", 8, (1, 1, 0, 0), (1, 1, 1, 0)), judged("soft", 7, (1, 0, 1, 0), (1, 1, 1, 0)))
+    wild = (judged("wild", 7, (), (), diverged=True),)
+    arms = [summary.Found("sft", (looked(1, 0.2, (0, 0)),), sft), summary.Found("soft", (), soft)]
+    return summary.document("demo", [*arms, summary.Found("wild", (), wild)], (0.3, 1, 3), ["a note"])
+
+
+def test_differences_are_paired_over_seeds_and_items(document):
+    start, sft, soft, wild = document["arms"]
+    assert start["name"] == "start" and start["target"]["after"] == 0.25 and start["remembered"][0]["after"] == 0.75
+    wanted = intervals.crossed([[0, 1, 1, 0], [0, 1, 0, 0]]).document()
+    assert sft["target"]["gain"] == wanted and sft["target"]["after"] == 0.625 and sft["target"]["against"] is None
+    against = intervals.crossed([[0, -1, 0, 0], [0, 0, 0, 0]]).document()
+    assert soft["target"]["against"] == against and against["mean"] == -0.125
+    assert sft["remembered"][0]["drop"] == intervals.crossed([[0, 1, 1, 0], [0, 1, 0, 0]]).document()
+    against = intervals.crossed([[0, 1, 1, 0], [0, 1, 0, 0]]).document()
+    assert soft["remembered"][0]["against"] == against and sft["remembered"][0]["against"] is None
+    assert (sft["remembered"][0]["kept"], soft["remembered"][0]["kept"]) == ([0, 2], [2, 2])
+    assert wild["target"] is None and wild["diverged"] == [7] and not wild["frontier"]
+
+
+def test_the_frontier_is_what_nothing_beats(document):
+    assert [arm["name"] for arm in document["arms"] if arm["frontier"]] == ["sft", "soft"]
+    points = {"a": (0.0, 0.0), "b": (0.1, 0.3), "c": (0.2, 0.3), "d": (0.05, -0.1), "e": (0.1, 0.3)}
+    assert summary.frontier(points) == {"a", "b", "e"}
+
+
+def test_the_table_says_it_in_points(document):
+    lines = table.markdown(document).splitlines()
+    assert lines[0] == "| arm | rate | target after | gain | against sft | old lost | kept | moved | seconds |"
+    assert lines[2] == "| start | - | 25.0 | 0 | - | 0 | - | 0% | - |"
+    assert lines[3].startswith("| sft * | 1x | 62.5 | +37.5 (") and lines[3].endswith("| 0/2 | 10% | 2 |")
+    assert lines[5].startswith("| wild | - | failed | - |")
+    assert {line.count("|") for line in lines[:6]} == {10}
+    assert "`wild` diverged at seed 7." in lines and "A note." in lines
+
+
+def test_equal_documents_give_equal_pictures(document, tmp_path):
+    for name in ("one.png", "other.png"):
+        picture.draw(document, tmp_path / name)
+    data = (tmp_path / "one.png").read_bytes()
+    assert data.startswith(b"\x89PNG") and data == (tmp_path / "other.png").read_bytes()
