@@ -126,7 +126,7 @@ def test_an_unknown_name_is_named_with_the_nearest_known_one(file, changes, key,
         ({"remember": [{**ENGLISH, "margin": 0}]}, "key `remember.0.margin`"),
         ({"remember": [{**ENGLISH, "confidence": 1}]}, "key `remember.0.confidence`"),
         ({"gate": {"target_gain": 5}}, "key `gate.target_gain`"),
-        ({"task": "generation"}, "key `task`: Input should be 'classification'"),
+        ({"task": "translation"}, "key `task`: Input should be 'classification' or 'generation'"),
         ({"method": ["full"]}, "key `method`: no method named"),
         ({"parameters": {"layers": {}}}, "key `parameters.layers`: give either"),
         ({"parameters": {"embeddings": 3}}, "`embeddings` takes no bare value, got 3"),
@@ -218,11 +218,12 @@ def test_a_wrong_override_is_refused(file, override, said):
 
 @pytest.mark.parametrize("name", sorted(methods.PRESETS))
 def test_every_preset_sets_its_axes_and_leaves_the_others_at_their_defaults(file, name):
-    pipeline = spec.load(file(method=name, remember=[WITH_TRAIN]))
+    generates = "self" in methods.PRESETS[name].get("examples", [])
+    pipeline = spec.load(file(method=name, remember=[WITH_TRAIN], **({"task": "generation"} if generates else {})))
     assert pipeline.method == name
     wanted = {"examples": "gold", "parameters": "full", "objective": "sft", "anchors": [], "schedule": "plain"}
     for key, chosen in (wanted | methods.PRESETS[name]).items():
-        assert list(getattr(pipeline, key)) == ([chosen] if isinstance(chosen, str) else chosen)
+        assert getattr(pipeline, key) == choices.parse(spec.AXIS_OF_KEY[key], chosen, key)
 
 
 def test_what_a_file_spells_out_wins_over_its_preset(file):
@@ -270,8 +271,27 @@ RULES = [
     ({"anchors": ["l2sp"], "parameters": "lora"}, "anchors", "`l2sp` anchors the start model's own weights"),
     ({"schedule": ["plain", "slanted"]}, "schedule", "both say how the learning rate changes over time"),
     ({"schedule": ["unfreezing"], "parameters": "layernorm"}, "schedule", "`unfreezing` goes layer by layer"),
+    ({"schedule": "importance-scaled"}, "schedule", "`importance-scaled` weighs against general importance"),
+    (
+        {"schedule": "importance-scaled", "parameters": "ia3", "remember": [WITH_TRAIN]},
+        "schedule",
+        "`ia3` moves new",
+    ),
+    ({"schedule": ["wise"], "control": {"enabled": True}}, "schedule", "`wise` draws weights back as far as it says"),
     ({"assess": {"circuit": {"top": 0.1}}}, "assess", "`parameters` does not choose `circuit`"),
     ({"remember": [ENGLISH, ENGLISH]}, "remember", "two remembered tasks are named `english`"),
+    ({"task": "generation", "learn": {"train": "a.csv", "text": "words"}}, "task", "`learn.text` is never read"),
+    ({"task": "generation", "learn": {"train": "a.csv", "expect": ["known-labels"]}}, "learn.expect", "about labels"),
+    ({"task": "generation", "learn": {"train": "a.csv", "metric": "choice"}}, "learn.metric", "name the column"),
+    ({"task": "generation", "parameters": "auto"}, "task", "`auto` compares trials by classifying"),
+    ({"examples": "self"}, "examples", "`self` learns answers in the model's own words"),
+    ({"examples": "domain-text"}, "examples", "`domain-text` learns from texts without labels: name them"),
+    (
+        {"examples": "pseudo-labels", "task": "generation", "learn": {"train": "a.csv", "unlabelled": "u.csv"}},
+        "examples",
+        "`pseudo-labels` gives texts labels",
+    ),
+    ({"task": "generation", "examples": ["self", "gold"]}, "examples", "`self` takes the place of the gold answers"),
 ]
 
 
@@ -288,6 +308,8 @@ def test_every_rule_is_seen_to_refuse(file, monkeypatch):
         path = file(**changes)
         with monkeypatch.context() as patch:
             patch.setattr(compatibility, "check", lambda pipeline, file=None: None)
+            patch.setattr(spec, "_uncontrolled", lambda pipeline: pipeline)
+            patch.setattr(spec, "_with_metrics", lambda pipeline: pipeline)  # as the file says it, nothing left out
             pipeline = spec.load(path)
         broken |= {place for place, (_, rule) in enumerate(compatibility.RULES) if rule(pipeline)}
     assert broken == set(range(len(compatibility.RULES)))

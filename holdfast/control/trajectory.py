@@ -110,7 +110,8 @@ def _why(chosen: Seen, candidates: int) -> str:
     drops = ", ".join(f"{t.name} {-100 * t.drop:+.1f} (allowed {-50 * (t.margin or 0):.1f})" for t in look.remembered)
     changes = f"target {100 * look.gain:+.1f} points on valid, {drops}"
     if search.qualifies(chosen):
-        return f"the largest gain of {candidates} candidates that keeps every contract: {changes}"
+        best = f"the largest gain of {candidates} candidates that keeps" if candidates > 1 else "the end, which keeps"
+        return f"{best} every contract: {changes}"
     if look.kept:
         return f"none of {candidates} candidates keeps every contract with a gain: {changes}"
     return f"none of {candidates} candidates keeps every contract, and this one breaks it least: {changes}"

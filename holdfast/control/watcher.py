@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast import digests, inference
+from holdfast import digests
 from holdfast.control import plan, search, weights
 from holdfast.control.journal import Journal
 from holdfast.control.search import Seen
 from holdfast.control.weights import Candidate
 from holdfast.errors import Corrupt
 from holdfast.forgetting.watch import Watch, from_document
+from holdfast.generation.watch import AnswerWatch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,12 +38,14 @@ class Watcher:
         self.journal = Journal(job.root, job.machine)
         work = plan.training_work(job)
         parts = (job.model, given.start, given.validated, given.recipe, given.remember, given.home)
-        everything = Watch(*parts)
-        limits = dict(zip(everything.keys, plan.rows(work, self._lengths(everything), self.settings), strict=True))
-        self.watch = Watch(*parts, limits)
-        self.plan = plan.make(work, self._lengths(self.watch), self.settings)
+        looker: type[Watch] | type[AnswerWatch] = AnswerWatch if job.model.generates else Watch
+        whole = looker(*parts)
+        everything = whole.lengths()
+        limits = dict(zip(whole.keys, plan.rows(work, everything, self.settings), strict=True))
+        self.watch = looker(*parts, limits)
+        self.plan = plan.make(work, self.watch.lengths(), self.settings)
         names = ["target", *(task.name for task in given.remember)]
-        looked = zip(self.watch.texts(), everything.texts(), strict=True)
+        looked = zip(self.watch.lengths(), everything, strict=True)
         self.rows = {name: [len(some), len(every)] for name, (some, every) in zip(names, looked, strict=True)}
         self.anchors, self.updates = given.recipe.anchors, 0
         self.points: list[Seen] = []
@@ -166,11 +169,6 @@ class Watcher:
 
     def _place(self, update: int) -> Path:
         return self.job.root / _POINTS / f"{update}.safetensors"
-
-    def _lengths(self, watch: Watch) -> list[list[int]]:
-        """Return the lengths of each task's rows in tokens."""
-        model, longest = self.job.model, self.job.training.max_length
-        return [[len(row["input_ids"]) for row in inference.encode(model, texts, longest)] for texts in watch.texts()]
 
 
 def needed(given: Given) -> bool:

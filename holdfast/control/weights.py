@@ -2,6 +2,7 @@
 
 Between the start's weights w0 and the tuned ones w lies w0 + share * (w - w0) (WiSE-FT, Wortsman et al. 2022), for the
 head too. LoRA's change is B A with B = 0 at the start, so only B is scaled: the change itself is then share * B A.
+Where B does not start at 0 (PiSSA, CorDA), both are drawn back: share 0 is the start model all the same.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-_TUNED_ALONE = ".lora_A."
+_A, _B = ".lora_A.", ".lora_B."
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ def made(candidate: Candidate, start: Mapping[str, Tensor], tuned: Mapping[str, 
     if candidate.share == 1:
         return dict(tuned)
     return {
-        name: value if _TUNED_ALONE in name else start[name] + candidate.share * (value - start[name])
+        name: value if _tuned_alone(name, start) else start[name] + candidate.share * (value - start[name])
         for name, value in tuned.items()
     }
+
+
+def _tuned_alone(name: str, start: Mapping[str, Tensor]) -> bool:
+    """Say whether a tensor is one of LoRA's A whose B starts at 0."""
+    return _A in name and not bool(start[name.replace(_A, _B)].any())

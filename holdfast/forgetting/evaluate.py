@@ -15,6 +15,7 @@ from holdfast import adapters, digests, rows
 from holdfast.forgetting import cka, metrics, picture
 from holdfast.forgetting.outcomes import Comparison, Scores
 from holdfast.forgetting.scorer import Scorer
+from holdfast.generation import comparing
 from holdfast.records import (
     Artifact,
     ChampionScore,
@@ -27,6 +28,7 @@ from holdfast.records import (
 )
 
 if TYPE_CHECKING:
+    from holdfast.generation.items import Items
     from holdfast.home import Home
     from holdfast.spec import Learn, Remember, Training
 
@@ -52,27 +54,60 @@ def evaluate(
     Raises `BadInput` when the start model lacks the head of a remembered task.
     """
     version = Start(
-        model=start.model, base=start.base, adapter=tuned.adapter, heads=adapters.info(home.store.open(tuned.adapter))
+        model=start.model,
+        base=start.base,
+        adapter=tuned.adapter,
+        heads=adapters.info(home.store.open(tuned.adapter)),
+        task=start.task,
     )
-    old, new = Scorer(start, training, home), Scorer(version, training, home)
-    target = _compare("target", learn.head, "learn.test", old, new, validated)
-    tasks = [
-        _compare(task.name, task.head or learn.head, f"remember.{task.name}.test", old, new, validated, remembered=True)
-        for task in remember
-    ]
+    target, tasks, alike, rival = _outcomes(start, version, champion, validated, learn, remember, training, home)
     learned = _target(target)
     kept = tuple(_remembered(task, promise) for task, promise in zip(tasks, remember, strict=True))
     kl = {task.name: task.kl for task in (target, *tasks) if task.kl is not None}
-    alike = _cka(old, new, validated, remember, home)
     summary = _summary(target, tasks, kl, alike, training.seed)
     return Evaluated(
         target=learned,
         remembered=kept,
-        champion=_against(champion, target, start, new, validated, learn.head),
+        champion=_against(champion, target, rival),
         kl=kl,
         cka=alike,
         artifact=_put(target, tasks, learned, kept, summary, home),
     )
+
+
+Outcomes = Comparison | comparing.AnswersCompared
+
+
+def _outcomes(
+    start: Start,
+    version: Start,
+    champion: Start | None,
+    validated: Validated,
+    learn: Learn,
+    remember: Sequence[Remember],
+    training: Training,
+    home: Home,
+) -> tuple[Outcomes, Sequence[Outcomes], float | None, Scores | Items | None]:
+    """Return the outcomes of the target and every remembered task, the CKA, and what the champion says to the target.
+
+    Of decoders no CKA is taken. Where the champion is the start model, nothing is asked again.
+    """
+    asks = champion is not None and champion.digest != start.digest
+    if learn.generates:
+        before, after = comparing.Asked(start, training, home), comparing.Asked(version, training, home)
+        target, tasks = comparing.everything(before, after, validated, learn, remember)
+        said = None
+        if champion is not None and asks:
+            said = comparing.Asked(champion, training, home).items(validated.datasets["learn.test"], learn)
+        return target, tasks, None, said
+    old, new = Scorer(start, training, home), Scorer(version, training, home)
+    learned = _compare("target", learn.head, "learn.test", old, new, validated)
+    kept = [
+        _compare(task.name, task.head or learn.head, f"remember.{task.name}.test", old, new, validated, remembered=True)
+        for task in remember
+    ]
+    rival = _champion(champion, learned, new, validated, learn.head) if champion is not None and asks else None
+    return learned, kept, _cka(old, new, validated, remember, home), rival
 
 
 def _compare(
@@ -100,10 +135,10 @@ def _compare(
     return Comparison(before=Scores.read(aligned, labels, gold), after=scores, kl=kl, **same)
 
 
-def _target(task: Comparison) -> TargetScore:
+def _target(task: Outcomes) -> TargetScore:
     positive, negative = task.flips
     return TargetScore(
-        metric="accuracy",
+        metric=task.metric,
         before=float(np.mean(task.right_before)),
         after=float(np.mean(task.right_after)),
         gain=-task.drop + 0.0,
@@ -115,12 +150,12 @@ def _target(task: Comparison) -> TargetScore:
     )
 
 
-def _remembered(task: Comparison, promise: Remember) -> RememberedScore:
+def _remembered(task: Outcomes, promise: Remember) -> RememberedScore:
     positive, negative = task.flips
     bound = task.drop_upper(promise.confidence)
     return RememberedScore(
         name=task.name,
-        metric="accuracy",
+        metric=task.metric,
         before=float(np.mean(task.right_before)),
         after=float(np.mean(task.right_after)),
         drop=task.drop,
@@ -134,15 +169,11 @@ def _remembered(task: Comparison, promise: Remember) -> RememberedScore:
     )
 
 
-def _against(
-    champion: Start | None, target: Comparison, start: Start, new: Scorer, validated: Validated, head: str
-) -> ChampionScore | None:
+def _against(champion: Start | None, target: Outcomes, rival: Scores | Items | None) -> ChampionScore | None:
     """Return the new version against the champion; where that is the start model, its outcomes are used again."""
     if champion is None:
         return None
-    match = target
-    if champion.digest != start.digest:
-        match = dataclasses.replace(target, before=_champion(champion, target, new, validated, head))
+    match: Any = target if rival is None else dataclasses.replace(target, before=rival)  # type: ignore[arg-type]
     return ChampionScore(
         version=champion.version or champion.model,
         before=float(np.mean(match.right_before)),
@@ -172,7 +203,7 @@ def _cka(old: Scorer, new: Scorer, validated: Validated, remember: Sequence[Reme
 
 
 def _summary(
-    target: Comparison, tasks: list[Comparison], kl: dict[str, float], alike: float | None, seed: int
+    target: Outcomes, tasks: Sequence[Outcomes], kl: dict[str, float], alike: float | None, seed: int
 ) -> dict[str, Any]:
     """Return what `summary.json` holds; the start model is stage 0, the tuned one stage 1, which learns the target."""
     everything = [task.summary(CONFIDENCE, seed) for task in (target, *tasks)]
@@ -190,8 +221,8 @@ def _summary(
 
 
 def _put(
-    target: Comparison,
-    tasks: list[Comparison],
+    target: Outcomes,
+    tasks: Sequence[Outcomes],
     learned: TargetScore,
     kept: tuple[RememberedScore, ...],
     summary: dict[str, Any],
@@ -209,6 +240,6 @@ def _put(
         return home.store.put(folder, "evaluation")
 
 
-def _write_items(path: Path, task: Comparison) -> None:
+def _write_items(path: Path, task: Outcomes) -> None:
     text = "".join(digests.canonical_json(item) + "\n" for item in task.items())
     path.write_text(text, encoding="utf-8", newline="\n")

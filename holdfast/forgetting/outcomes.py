@@ -50,6 +50,11 @@ class Comparison:
     kl: float | None = None
 
     @property
+    def metric(self) -> str:
+        """The metric in words."""
+        return "accuracy"
+
+    @property
     def n(self) -> int:
         """The number of items."""
         return len(self.gold)
@@ -103,8 +108,8 @@ class Comparison:
                 "label": self.gold[i],
                 "before": str(before.predicted[i]),
                 "after": str(after.predicted[i]),
-                "before_log_probability": _rounded(float(before.gold_log_probability[i])),
-                "after_log_probability": _rounded(float(after.gold_log_probability[i])),
+                "before_log_probability": rounded(float(before.gold_log_probability[i])),
+                "after_log_probability": rounded(float(after.gold_log_probability[i])),
                 "before_correct": bool(self.right_before[i]),
                 "after_correct": bool(self.right_after[i]),
             }
@@ -123,14 +128,14 @@ class Comparison:
             "baseline": self.baseline,
             "n": self.n,
             "confidence": confidence,
-            "accuracy": _change(before, after, self.gain_interval(confidence)),
+            "accuracy": change(before, after, self.gain_interval(confidence)),
             "macro_f1": self._macro_f1(confidence, seed),
             "nll": self._nll(confidence, seed),
             "positive_flips": positive,
             "negative_flips": negative,
-            "mcnemar_p": _rounded(intervals.mcnemar(negative, positive)),
-            "chance": _rounded(chance),
-            "retained": None if retained is None else _rounded(retained),
+            "mcnemar_p": rounded(intervals.mcnemar(negative, positive)),
+            "chance": rounded(chance),
+            "retained": None if retained is None else rounded(retained),
             "confusion": {"before": self._confusion(self.before), "after": self._confusion(self.after)},
         }
 
@@ -144,13 +149,13 @@ class Comparison:
             return metrics.macro_f1(gold[i], after[i], size) - metrics.macro_f1(gold[i], before[i], size)
 
         interval = intervals.bootstrap(difference, self.n, confidence, seed)
-        return _change(metrics.macro_f1(gold, before, size), metrics.macro_f1(gold, after, size), interval)
+        return change(metrics.macro_f1(gold, before, size), metrics.macro_f1(gold, after, size), interval)
 
     def _nll(self, confidence: float, seed: int) -> dict[str, Any]:
         before, after = self.before.gold_log_probability, self.after.gold_log_probability
         rise = before - after
         interval = intervals.bootstrap(lambda i: float(np.mean(rise[i])), self.n, confidence, seed)
-        return _change(metrics.nll(before), metrics.nll(after), interval)
+        return change(metrics.nll(before), metrics.nll(after), interval)
 
     def _indices(self, names: Any) -> np.ndarray:
         index = {label: i for i, label in enumerate(self.labels)}
@@ -165,15 +170,17 @@ class Comparison:
         return counts
 
 
-def _change(before: float, after: float, interval: tuple[float, float]) -> dict[str, Any]:
+def change(before: float, after: float, interval: tuple[float, float]) -> dict[str, Any]:
+    """Return two values, their difference and its interval, rounded."""
     low, high = interval
     return {
-        "before": _rounded(before),
-        "after": _rounded(after),
-        "change": _rounded(after - before),
-        "interval": [_rounded(low), _rounded(high)],
+        "before": rounded(before),
+        "after": rounded(after),
+        "change": rounded(after - before),
+        "interval": [rounded(low), rounded(high)],
     }
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """Return a number as summaries and items show it."""
     return round(value, _DIGITS) + 0.0

@@ -39,7 +39,8 @@ def _draw_scores(axes: Axes, target: TargetScore, remembered: tuple[RememberedSc
         axes.plot(score.before, row, "o", color="white", markeredgecolor=_BEFORE, markeredgewidth=2, markersize=9)
         axes.plot(score.after, row, "o", color=_colour(score), markersize=9)
     note = "" if baseline == "start" else f"\n(target before: the {baseline})"
-    axes.set_title(f"accuracy: before (hollow), after (filled){note}", fontsize=10)
+    named = target.metric if all(score.metric == target.metric for score in scores) else "score"
+    axes.set_title(f"{named}: before (hollow), after (filled){note}", fontsize=10)
     axes.set_xlim(-0.03, 1.03)
     axes.grid(axis="x", alpha=0.3)
 

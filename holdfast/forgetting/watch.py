@@ -168,8 +168,14 @@ class Watch:
         self._before: list[Scores] | None = None
 
     def texts(self) -> list[list[str]]:
-        """Return the texts of each task, the target's first: what one look runs through the model."""
+        """Return the texts of each task, the target's first."""
         return [rows.texts(task.rows) for task in self._tasks]
+
+    def lengths(self) -> list[list[int]]:
+        """Return the lengths of each task's rows in tokens: what one look runs through the model."""
+        longest = self.training.max_length
+        every = [inference.encode(self.model, texts, longest) for texts in self.texts()]
+        return [[len(row["input_ids"]) for row in own] for own in every]
 
     def look(self) -> Look:
         """Return how the model does now; the head in place stays in place."""

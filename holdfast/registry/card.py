@@ -29,7 +29,7 @@ def write(work: Work, heads: Mapping[str, HeadInfo], scored: Mapping[str, int]) 
         summary=_summary(evaluated),
         task=work.pipeline.task,
         head=head,
-        labels=heads[head].labels,
+        labels=heads[head].labels if heads else (),
         other_heads=[_described(name, heads[name]) for name in sorted(heads) if name != head],
         start=start,
         base_name=bases.portable_name(start.base),
@@ -38,7 +38,7 @@ def write(work: Work, heads: Mapping[str, HeadInfo], scored: Mapping[str, int]) 
         data=[_dataset(key, version) for key, version in work.prepared.datasets.items()],
         quarantined=work.validated.quarantined,
         method=work.lineage.method,
-        axes=[(axis, _choices(getattr(work.pipeline, axis))) for axis in _AXES],
+        axes=_axes(work),
         selection=work.selected,
         assessed=work.assessed,
         code=work.lineage.code,
@@ -77,6 +77,14 @@ def _described(name: str, head: HeadInfo) -> str:
 def _dataset(key: str, version: DatasetVersion) -> dict[str, Any]:
     known = datasets.load().get(version.ref)
     return {"role": key, **version.model_dump(), "licence": known.licence if known else "not registered: ask its owner"}
+
+
+def _axes(work: Work) -> list[tuple[str, str]]:
+    merge = work.prepared.merge
+    if merge is None:
+        return [(axis, _choices(getattr(work.pipeline, axis))) for axis in _AXES]
+    merged = zip(merge.parents, merge.weights, strict=True)
+    return [("merged", ", ".join(f"`{parent.model}` with weight {weight:g}" for parent, weight in merged))]
 
 
 def _choices(chosen: Mapping[str, Any]) -> str:

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Table, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
 from holdfast import digests
-from holdfast.errors import BadInput, Conflict, HoldfastError
+from holdfast.errors import BadInput, Conflict
 from holdfast.home import Home
 from holdfast.records import Record
 from holdfast.registry import schema
@@ -64,23 +63,8 @@ class Scoring(Record):
     at: str
 
 
-class Ledger:
+class Ledger(schema.Database):
     """The ledger at one SQLAlchemy address (SQLite or PostgreSQL)."""
-
-    def __init__(self, url: str) -> None:
-        """Open the ledger; its tables are made where they are missing. Raises `HoldfastError` when it is not there."""
-        try:
-            self._engine = schema.engine(url)
-        except OperationalError as error:
-            raise HoldfastError(f"the ledger cannot be reached: {str(error.orig).strip()}") from error
-
-    @contextmanager
-    def _begin(self) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except OperationalError as error:
-            raise HoldfastError(f"the ledger did not answer: {str(error.orig).strip()}") from error
 
     def history(self, name: str) -> list[Promotion]:
         """Return every promotion and rollback of `name`, oldest first."""

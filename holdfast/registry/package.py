@@ -46,8 +46,11 @@ def lay_out(folder: Path, work: Work, card: str, home: Home) -> None:
     (folder / LINEAGE).write_text(text + "\n", encoding="utf-8")
 
 
-def log(client: MlflowClient, run: Run, papers: Path, work: Work, labels: Sequence[str], home: Home) -> str:
-    """Make the pyfunc of the laid-out folder `papers`, log it as a model of the run, and return the model's id."""
+def log(client: MlflowClient, run: Run, papers: Path, work: Work, labels: Sequence[str] | None, home: Home) -> str:
+    """Make the pyfunc of the laid-out folder `papers`, log it as a model of the run, and return the model's id.
+
+    `labels` are those of the head that learned; a decoder has none.
+    """
     from mlflow.entities import LoggedModelOutput
 
     info, training = run.info, work.pipeline.training
@@ -58,9 +61,11 @@ def log(client: MlflowClient, run: Run, papers: Path, work: Work, labels: Sequen
         "head": work.head,
         "max_length": training.max_length,
         "precision": training.precision,
+        "task": work.pipeline.task,
+        "max_new_tokens": work.pipeline.learn.max_new_tokens,
     }
     with home.store.scratch() as scratch:
-        _save(scratch / "model", papers, settings, _signature(labels, work.head), model, info.run_id)
+        _save(scratch / "model", papers, settings, _signature(work, labels), model, info.run_id)
         client.log_model_artifacts(model.model_id, str(scratch / "model"))
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(info.run_id, [LoggedModelOutput(model.model_id, step=0)])
@@ -109,13 +114,20 @@ def requirements() -> list[str]:
     return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in _NEEDS]
 
 
-def _signature(labels: Sequence[str], head: str) -> ModelSignature:
+def _signature(work: Work, labels: Sequence[str] | None) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
+    if labels is None:
+        longest = ParamSpec("max_new_tokens", DataType.long, work.pipeline.learn.max_new_tokens)
+        return ModelSignature(
+            inputs=Schema([ColSpec(DataType.string, "prompt")]),
+            outputs=Schema([ColSpec(DataType.string, "answer")]),
+            params=ParamSchema([longest]),
+        )
     probabilities = [ColSpec(DataType.double, f"probability_{label}") for label in labels]
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.string, "text")]),
         outputs=Schema([ColSpec(DataType.string, "prediction"), *probabilities]),
-        params=ParamSchema([ParamSpec("head", DataType.string, head)]),
+        params=ParamSchema([ParamSpec("head", DataType.string, work.head)]),
     )

@@ -70,7 +70,7 @@ def _make(client: MlflowClient, experiment: str, work: Work, scored: Mapping[str
         package.lay_out(papers, work, card.write(work, heads, scored), home)
         _log_run(client, run, work, home)
         runs.log_files(client, run, [papers / name for name in package.PAPERS])
-        model = package.log(client, run, papers, work, heads[work.head].labels, home)
+        model = package.log(client, run, papers, work, heads[work.head].labels if heads else None, home)
     try:
         client.create_registered_model(work.name)
     except MlflowException as error:

@@ -90,6 +90,7 @@ def log(client: MlflowClient, run: Run, work: Work, curve: Mapping[str, Any]) ->
     for some in _chunks(list(params(work.settings).items()), _PARAMS_AT_ONCE):
         client.log_batch(run_id, params=[Param(name, value) for name, value in some])
     final = scores(work.selected, work.evaluated)
+    final |= own_words(curve.get("targets") or {})
     points = [*_steps(curve), *((name, value, work.tuned.steps) for name, value in final.items())]
     # The time is made from the step, so that the same point logged twice is one point.
     metrics = [Metric(name, value, begun + step, step) for name, value, step in points]
@@ -119,6 +120,18 @@ def scores(selected: Selected, evaluated: Evaluated) -> dict[str, float]:
     if evaluated.cka is not None:
         found["cka"] = evaluated.cka
     return {_allowed(name): float(value) for name, value in found.items()}
+
+
+def own_words(log: Mapping[str, Any], prefix: str = "targets") -> dict[str, float]:
+    """Return where learned answers come from as metrics: shares, likelihoods, lengths, and what was refused why."""
+    found: dict[str, float] = {}
+    for key, value in log.items():
+        name = f"{prefix}.{_allowed(str(key))}"
+        if isinstance(value, Mapping):
+            found |= own_words(value, name)
+        elif isinstance(value, int | float):
+            found[name] = float(value)
+    return found
 
 
 def _input(key: str, version: DatasetVersion) -> DatasetInput:

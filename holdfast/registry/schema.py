@@ -1,7 +1,11 @@
 """The ledger's tables, and how a database is made ready for them: append-only, whichever of the two databases it is.
 
 `promotions` is the truth about champions: its unique (name, generation) is what makes promotion a compare-and-set.
+`rulings` are the decisions about drift, one per name and key; `adaptations` begin and end under a unique token.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import (
     DDL,
@@ -17,7 +21,7 @@ from sqlalchemy import (
     event,
     make_url,
 )
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from holdfast.errors import BadInput, HoldfastError
@@ -72,6 +76,33 @@ scorings = Table(
     UniqueConstraint("test_digest", "name", "task", "digest", "evaluation"),
 )
 
+rulings = Table(
+    "rulings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, index=True),
+    Column("key", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    UniqueConstraint("name", "key"),
+)
+
+adaptations = Table(
+    "adaptations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, index=True),
+    Column("token", Integer, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("decision", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("until", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    UniqueConstraint("name", "token", "event"),
+)
+
 _SQLITE_GUARD = """CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"""
 _POSTGRES_FUNCTION = """CREATE OR REPLACE FUNCTION holdfast_append_only() RETURNS trigger LANGUAGE plpgsql
@@ -80,12 +111,31 @@ _POSTGRES_GUARD = """CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE 
 FOR EACH ROW EXECUTE FUNCTION holdfast_append_only()"""
 
 event.listen(metadata, "before_create", DDL(_POSTGRES_FUNCTION).execute_if(dialect="postgresql"))
-for _table in (promotions, decisions, scorings):
+for _table in metadata.sorted_tables:
     for _verb in ("UPDATE", "DELETE"):
         _guard = DDL(_SQLITE_GUARD.format(table=_table.name, verb=_verb))
         event.listen(_table, "after_create", _guard.execute_if(dialect="sqlite"))
     _guard = DDL(_POSTGRES_GUARD.format(table=_table.name))
     event.listen(_table, "after_create", _guard.execute_if(dialect="postgresql"))
+
+
+class Database:
+    """The database at one SQLAlchemy address; what reads and writes some of its tables is made of this."""
+
+    def __init__(self, url: str) -> None:
+        """Open it; its tables are made where they are missing. Raises `HoldfastError` when it is not there."""
+        try:
+            self._engine = engine(url)
+        except OperationalError as error:
+            raise HoldfastError(f"the ledger cannot be reached: {str(error.orig).strip()}") from error
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise HoldfastError(f"the ledger did not answer: {str(error.orig).strip()}") from error
 
 
 def engine(url: str) -> Engine:

@@ -114,12 +114,14 @@ def fetch(name: str, which: str, home: Home) -> Start:
     """
     client = tracking.client(home)
     version = _find(client, ledger.at(home), name, which)
+    traced = catalogue.lineage(version)
     return Start(
         model=f"{SCHEME}{name}/{version.version}",
-        base=BaseRef(**catalogue.lineage(version).start["base"]),
+        base=BaseRef(**traced.start["base"]),
         version=str(version.version),
         adapter=catalogue.store_adapter(client, version, home),
         heads=catalogue.heads(version),
+        task=traced.method.get("task", "classification"),
     )
 
 

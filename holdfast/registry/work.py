@@ -40,8 +40,8 @@ class Work:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The resolved file without its gate, which judges a version and does not make it."""
-        return {key: value for key, value in self.pipeline.resolved().items() if key != "gate"}
+        """The resolved file without its gate and its monitor, which judge a version and do not make it."""
+        return {key: value for key, value in self.pipeline.resolved().items() if key not in ("gate", "monitor")}
 
     @property
     def key(self) -> str:

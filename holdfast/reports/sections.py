@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _QUARANTINED_SHOWN = 50
 _EXPECTED = ("dataset", "expectation", "rows against it", "severity", "result", "the first")
-_QUARANTINE = ("dataset", "row", "id", "label", "text")
+_QUARANTINE = ("dataset", "row", "id")
 
 
 def learned_and_kept(evaluated: Evaluated, home: Home) -> Section:
@@ -53,6 +53,8 @@ def detail(evaluated: Evaluated, home: Home) -> Section:
     """Return macro F1, likelihood, McNemar's test, drift from the start model, and the target label by label."""
     summary = json.loads((home.store.open(evaluated.artifact) / "summary.json").read_text(encoding="utf-8"))
     tasks = [summary["target"], *summary["remembered"]]
+    if "confusion" not in summary["target"]:
+        return Section("In more detail", _answers(tasks, summary))
     columns = ("task", "compared with", "macro F1", "negative log-likelihood", "retained above chance", "McNemar p")
     blocks: list[Block] = [Table((*columns, "KL from start"), [_measures(task, summary["kl"]) for task in tasks])]
     overall = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in summary["overall"].items())
@@ -61,6 +63,27 @@ def detail(evaluated: Evaluated, home: Home) -> Section:
     blocks.append(Text("The target, label by label:"))
     blocks.append(Table(("label", "items", "right before", "right after"), _by_label(summary["target"]["confusion"])))
     return Section("In more detail", blocks)
+
+
+def _answers(tasks: list[dict[str, Any]], summary: dict[str, Any]) -> list[Block]:
+    """Return a decoder's metrics, likelihood of known answers, and drift from the start model, per task."""
+    columns = ("task", "metric", "score", "negative log-likelihood per token", "entropy per token", "McNemar p")
+    rows = []
+    for task in tasks:
+        entropy, p = task["entropy"], task["mcnemar_p"]
+        rows.append(
+            (
+                task["name"],
+                task["metric"],
+                _with_interval(task["accuracy"]),
+                _with_interval(task["nll"]),
+                f"{entropy['before']:.3f} to {entropy['after']:.3f}",
+                "-" if p is None else f"{p:.3g}",
+                f"{summary['kl'][task['name']]:.4f}",
+            )
+        )
+    said = "Likelihood, entropy and KL are over the tokens of the known answers, behind their prompts."
+    return [Table((*columns, "KL from start"), rows), Text(said)]
 
 
 def _measures(task: dict[str, Any], kl: dict[str, float]) -> tuple[str, ...]:
@@ -116,7 +139,29 @@ def _circuit(artifact: Artifact, home: Home) -> list[Block]:
 def tuning(tuned: Tuned, home: Home) -> Section:
     """Return the steps, the final loss and the loss curve."""
     done = Text(f"{tuned.steps} updates; loss {tuned.final_loss:.4f} at the end.")
-    return Section("Tuning", [done, *_picture(home, tuned.curve, "curve.png", "Loss per update")])
+    if not tuned.steps:
+        return Section("Tuning", [Text("Nothing was tuned: versions were merged.")])
+    found = json.loads((home.store.open(tuned.curve) / "curve.json").read_text(encoding="utf-8"))
+    own = _own_words(found["targets"]) if found.get("targets") else []
+    return Section("Tuning", [*own, done, *_picture(home, tuned.curve, "curve.png", "Loss per update")])
+
+
+def _own_words(log: dict[str, Any]) -> list[Block]:
+    """Return where the answers that were learned come from, how likely and long they are, and what was refused why."""
+    columns = ("answers learned", "share of rows", "NLL per token under the start model", "mean tokens")
+    sources = {"all": log["targets"], **log["targets"]["by_source"], "gold, same rows": log["gold"]}
+    shares = {"all": 1 - log["shares"]["dropped"], **log["shares"]}
+    rows = [
+        (name, words.percent(shares[name]) if name in shares else "-", f"{of['nll']:.3f}", f"{of['tokens']:.1f}")
+        for name, of in sources.items()
+    ]
+    refused = [
+        f"{source}: {', '.join(f'{reason} {count}' for reason, count in reasons.items())}"
+        for source, reasons in log["refused"].items()
+        if reasons
+    ]
+    said = f"Not taken, by reason ({'; '.join(refused)})." if refused else "Nothing that the model said was refused."
+    return [Text(f"{words.own_words(log)}."), Table(columns, rows), Text(said)]
 
 
 def validation(validated: Validated, home: Home) -> Section:
@@ -144,9 +189,10 @@ def _quarantine(validated: Validated, home: Home) -> list[Block]:
         return [Text("No row was set aside.")]
     text = (home.store.open(validated.artifact) / "quarantine.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.split("\n") if line][:_QUARANTINED_SHOWN]
-    shown = [(*(str(row[name]) for name in _QUARANTINE), "; ".join(row["reasons"])) for row in rows]
+    names = (*_QUARANTINE, *(("label", "text") if "text" in rows[0] else ("answer", "prompt")))
+    shown = [(*(str(row[name]) for name in names), "; ".join(row["reasons"])) for row in rows]
     said = Text(f"Rows set aside: {validated.quarantined}; the first {len(shown)}:")
-    return [said, Table((*_QUARANTINE, "reasons"), shown)]
+    return [said, Table((*names, "reasons"), shown)]
 
 
 def data(prepared: Prepared, validated: Validated) -> Section:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from holdfast.records import RememberedScore, Result, TargetScore
 
 Mood = Literal["good", "bad", "neutral"]
 COLUMNS = ("task", "before", "after", "change", "bound", "margin", "flips", "items", "verdict")
 LEGEND = (
-    "Accuracy; changes in points, paired on the same test items. Bound: the 95% interval of the target's change; for a "
-    "remembered task the worst change plausible at its confidence, kept if above the margin. Flips: items won / lost."
+    "Accuracy, or the task's own metric; changes in points, paired on the same test items. Bound: the 95% interval of "
+    "the target's change; for a remembered task the worst change plausible at its confidence, kept if above the "
+    "margin. Flips: items won / lost."
 )
 
 
@@ -79,9 +80,20 @@ def verdict(result: Result) -> str:
 def moved(result: Result) -> str:
     """Return what the selection moved."""
     chosen = result.selection
+    weights = "weights" if result.lineage.method.get("task") == "generation" else "encoder weights"
     return (
-        f"{chosen['moved']:,} of {chosen['total']:,} encoder weights ({percent(chosen['share'])}), "
-        f"and {chosen['head']:,} of the head: {', '.join(chosen['names'])}"
+        f"{chosen['moved']:,} of {chosen['total']:,} {weights} ({percent(chosen['share'])})"
+        + (f", and {chosen['head']:,} of the head" if chosen["head"] else "")
+        + f": {', '.join(chosen['names'])}"
+    )
+
+
+def own_words(log: dict[str, Any]) -> str:
+    """Return whose words were learned, and how likely they and the gold answers were to the start model."""
+    shares = ", ".join(f"{name} {percent(share)}" for name, share in log["shares"].items() if share)
+    return (
+        f"{log['arm']}: {shares}; negative log-likelihood per token under the start model {log['targets']['nll']:.3f} "
+        f"(gold {log['gold']['nll']:.3f})"
     )
 
 

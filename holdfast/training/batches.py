@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from holdfast import choices
+from holdfast.generation import encoding
 
 if TYPE_CHECKING:
     import torch
@@ -67,17 +68,28 @@ class EpochBatches:
 
 
 def parts(inputs: dict[str, Any], count: int) -> list[tuple[dict[str, Any], float]]:
-    """Return a batch cut into at most `count` parts of nearly equal size, each with its share of the rows."""
+    """Return a batch cut into at most `count` parts of nearly equal size, each with its share of what is learned.
+
+    That is its share of the rows or, where the inputs have `labels`, of the tokens that are learned.
+    """
     rows = len(inputs["positions"])
     bounds = [rows * number // count for number in range(count + 1)]
     found = [slice(first, last) for first, last in pairwise(bounds) if last > first]
-    return [({name: value[s] for name, value in inputs.items()}, (s.stop - s.start) / rows) for s in found]
+    weights = [s.stop - s.start for s in found]
+    if "labels" in inputs:
+        weights = [int((inputs["labels"][s] != encoding.IGNORED).sum()) for s in found]
+    cut = [{name: value[s] for name, value in inputs.items()} for s in found]
+    return [(part, weight / sum(weights)) for part, weight in zip(cut, weights, strict=True)]
 
 
 def collate(model: Model, pool: Pool, positions: Sequence[int]) -> dict[str, Any]:
     """Return the rows at `positions` padded to the longest, int64 [rows, tokens] each, with `positions` beside them."""
     import torch
 
+    if model.generates:
+        tokens = [pool.tokens[position] for position in positions]
+        encoded = [encoding.Encoded(tuple(one["input_ids"]), tuple(one["labels"])) for one in tokens]
+        return {**encoding.stack(encoded), "positions": torch.tensor(list(positions))}
     padded: dict[str, torch.Tensor] = dict(
         model.tokenizer.pad([pool.tokens[position] for position in positions], return_tensors="pt")
     )

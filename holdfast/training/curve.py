@@ -18,12 +18,15 @@ class Curve:
     """`steps`: {step, epoch, loss, objective, its figures, an entry per anchor, learning_rate, grad_norm} per update.
 
     `valid`: {step, epoch, loss, accuracy} per epoch. `best_step` is the update whose weights were used, where that is
-    not the last.
+    not the last, `share` how far of the way from the start they lie, where a schedule draws them back. `targets` says
+    where the answers come from, where they are the model's own.
     """
 
     steps: list[dict[str, float]] = field(default_factory=list)
     valid: list[dict[str, float]] = field(default_factory=list)
     best_step: int | None = None
+    targets: dict[str, Any] | None = None
+    share: float | None = None
 
     def final_loss(self, count: int) -> float:
         """Return the mean loss over the last `count` updates (those of one epoch)."""

@@ -1,4 +1,4 @@
-"""One batch through the network: the encoder once, then any head on any of the rows."""
+"""One batch through the network: the encoder once, then any head on any of the rows, or the output layer on tokens."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from holdfast import inference
+from holdfast.generation import encoding
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from holdfast.models import Model
     from holdfast.training.pool import Pool
+
+
+NUMBERS = 1 << 24  # logits of tokens that exist at once: 64 MiB
 
 
 class Forward:
@@ -49,6 +53,17 @@ class Forward:
             found.setdefault(self.pool.examples[position].head, []).append(row)
         return found
 
+    def labels(self, head: str, rows: Sequence[int]) -> Tensor:
+        """Return the labels of some rows of a head, int64 [rows]."""
+        import torch
+
+        found = [self.pool.examples[self.positions[row]].label for row in rows]
+        return torch.tensor(found, device=self.model.network.device)
+
+    def parts(self, rows: Sequence[int]) -> list[Sequence[int]]:
+        """Return rows in the pieces whose logits exist at once."""
+        return [rows]
+
     def logits(self, head: str, rows: Sequence[int]) -> Tensor:
         """Return a head's logits on some rows, float32 [rows, labels]; the head in place stays in place."""
         before = self.model.head
@@ -68,9 +83,50 @@ class Forward:
         """Return another forward pass of the same rows, padded alike."""
         return self._of(self.inputs, self.positions)
 
-    def _of(self, inputs: dict[str, Tensor], positions: Sequence[int]) -> Forward:
+    def by(self, model: Model) -> Forward:
+        """Return a forward pass of the same rows, padded alike, by another model."""
+        return self._of(self.inputs, self.positions, model)
+
+    def _of(self, inputs: dict[str, Tensor], positions: Sequence[int], model: Model | None = None) -> Forward:
         fixed: dict[str, Any] = {"step": self.step, "precision": self.precision, "load": self.load}
-        return Forward(self.model, self.pool, inputs, positions, **fixed)
+        return type(self)(model or self.model, self.pool, inputs, positions, **fixed)
+
+
+class TokenForward(Forward):
+    """A batch of prompts with their answers, whose rows are the tokens that are learned, under the head ""."""
+
+    @cached_property
+    def _learned(self) -> Tensor:
+        """Which places [rows, tokens - 1] are followed by a token that is learned."""
+        learned: Tensor = self.inputs["labels"][:, 1:] != encoding.IGNORED
+        return learned
+
+    @cached_property
+    def _states(self) -> Tensor:
+        """The last hidden states at these places, [learned tokens, hidden]."""
+        inputs = {name: value for name, value in self.inputs.items() if name != "labels"}
+        with inference.autocast(self.precision):
+            states: Tensor = self.model.network.base_model(**inputs, use_cache=False).last_hidden_state
+        return states[:, :-1][self._learned]
+
+    def rows_by_head(self) -> dict[str, list[int]]:
+        """Return all learned tokens under the one head that there is."""
+        return {"": list(range(len(self._states)))}
+
+    def labels(self, head: str, rows: Sequence[int]) -> Tensor:
+        """Return the tokens that are learned, int64 [rows]."""
+        return self.inputs["labels"][:, 1:][self._learned][list(rows)]
+
+    def parts(self, rows: Sequence[int]) -> list[Sequence[int]]:
+        """Return rows in pieces of at most `NUMBERS` logits."""
+        size = max(1, NUMBERS // self.model.network.config.vocab_size)
+        return [rows[first : first + size] for first in range(0, len(rows), size)]
+
+    def logits(self, head: str, rows: Sequence[int]) -> Tensor:
+        """Return the logits that predict some of the tokens, float32 [rows, vocabulary]."""
+        with inference.autocast(self.precision):
+            logits: Tensor = self.model.network.get_output_embeddings()(self._states[list(rows)])
+        return logits.float()
 
 
 @contextmanager

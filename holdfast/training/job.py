@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast import anatomy, choices, closures, digests, inference, rows, selection
 from holdfast.anchors import _origin
-from holdfast.anchors._divergence import StartLogits
+from holdfast.anchors._answers import Answers
 from holdfast.errors import HoldfastError
 from holdfast.importance import read
 from holdfast.training import batches, depths, machine, objective, pool, rates
+from holdfast.training.adjusting import Adjuster
 from holdfast.training.curve import Curve
 from holdfast.training.stopping import Stopping
+from holdfast.tuners import injected
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,17 +50,28 @@ class Given:
         data = {name: version.digest for name, version in self.validated.datasets.items() if not name.endswith(".test")}
         seen = {
             "selected": self.selected.artifact.digest if self.selected else None,
-            "assessed": self.assessed.artifact.digest if "ewc" in self.recipe.anchors else None,
+            "assessed": self.assessed.artifact.digest if self.recipe.reads_importance else None,
             "datasets": data,
             "labels": self.validated.labels,
             "start": [self.start.digest, {name: head.labels for name, head in self.start.heads.items()}],
             "recipe": self.recipe.model_dump(mode="json"),
+            "self": self._self(),
             "teacher": self.teacher.digest if self.teacher else None,
-            "remember": [(task.name, task.head, task.margin, task.train is not None) for task in self.remember],
+            "remember": [
+                (task.name, task.head, task.margin, task.train is not None, task.metric, task.max_new_tokens)
+                for task in self.remember
+            ],
             "code": closures.digest(["holdfast.training.tune", *self._choices()]),
             "packages": closures.package_versions(),
         }
         return digests.of_json(seen)
+
+    def _self(self) -> Any:
+        """Return what the model's own targets depend on: files and code that the recipe only names."""
+        if "self" not in self.recipe.examples:
+            return None
+        options = choices.options("examples", "self", self.recipe.examples["self"])
+        return choices.load("examples", "self").key(options, self.recipe.metric)
 
     def _choices(self) -> list[str]:
         recipe = self.recipe
@@ -76,7 +89,8 @@ class Job:
     """A model with its selection attached, the rows, the method's choices, and what is recorded on the way.
 
     `moving` are the parameters that may move, the head's included, by full name; `decayed` the names that weight decay
-    applies to; `root` the folder of this tuning's checkpoints.
+    applies to; `anchors` all that is added to the objective, also by examples without labels; `root` the folder of this
+    tuning's checkpoints.
     """
 
     model: Model
@@ -87,6 +101,7 @@ class Job:
     schedule: rates.Schedule
     objective: objective.Objective
     anchors: dict[str, _origin.Anchor]
+    adjuster: Adjuster | None
     training: Training
     valid: list[rows.Row]
     root: Path
@@ -101,31 +116,38 @@ class Job:
         held = {name: anchor.state for name, anchor in self.anchors.items()} | {"": self.objective.state}
         return _digest({f"{name}/{key}": tensor for name, state in held.items() for key, tensor in state.items()})
 
+    @property
+    def running(self) -> dict[str, dict[str, Tensor]]:
+        """What changes on the way beside weights and moments, by who keeps it; to be put back into these very dicts."""
+        found = {name: anchor.running for name, anchor in self.anchors.items() if hasattr(anchor, "running")}
+        return found | ({"": self.adjuster.running} if self.adjuster else {})
+
 
 def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Progress | None) -> Job:
     """Attach the selection to the model and return the job; raise `BadInput` where the recipe does not fit it."""
     recipe, training = given.recipe, given.recipe.training
-    rows_of = pool.build(model, given.validated.datasets, recipe, given.remember, given.home)
+    rows_of = pool.build(model, given.validated.datasets, recipe, given.remember, given.home, given.start)
     selection.attach(model, chosen)
     _settle_heads(model)
     moving = {name: p for name, p in model.network.named_parameters() if p.requires_grad}
-    origin = _origin_of(given, model, rows_of)
+    origin, schedule = _origin_of(given, model, rows_of), rates.Schedule(recipe.schedule, _depths(model, moving))
     draw = batches.draws(recipe.examples, [example.task for example in rows_of.examples], training.seed)
     return Job(
         model=model,
         moving=moving,
-        decayed=_decayed(model, moving) - selection.masked_names(chosen),
+        decayed={name for name in _decayed(model, moving) if selection.decays(chosen, name)},
         pool=rows_of,
         batches=batches.EpochBatches(draw, rows_of.lengths, training.batch, training.seed),
-        schedule=rates.Schedule(recipe.schedule, depths.of_parameters(model, list(moving))),
+        schedule=schedule,
         objective=objective.make(recipe.objective, moving, lambda: _teacher(given, origin)),
-        anchors=_anchors(recipe, origin),
+        anchors={**_anchors(recipe, origin), **_auxiliary(recipe, origin)},
+        adjuster=_adjuster(given, schedule, moving),
         training=training,
         valid=rows.read(given.home, given.validated.datasets["learn.valid"]),
         root=root,
         machine=machine.describe(training.precision),
         progress=progress,
-        curve=Curve(),
+        curve=Curve(targets=rows_of.targets),
         stopping=Stopping(training.patience),
     )
 
@@ -147,15 +169,23 @@ def _origin_of(given: Given, model: Model, rows_of: pool.Pool) -> _origin.Origin
         seed=recipe.training.seed,
         importance=lambda: read.load(given.home, given.assessed).elementwise("general"),
         logits=lambda head, positions: _logits(model, rows_of, head, positions, recipe.training),
+        moving={name: p for name, p in model.network.named_parameters() if p.requires_grad},
+        unlabelled=_unlabelled(given),
+        max_length=recipe.training.max_length,
+        precision=recipe.training.precision,
     )
 
 
-def _teacher(given: Given, origin: _origin.Origin) -> dict[str, StartLogits]:
+def _teacher(given: Given, origin: _origin.Origin) -> Answers:
     """Return the logits of the teacher: the one that the file names, else the start model."""
     logits, training = origin.logits, given.recipe.training
     named = [options["teacher"] for options in given.recipe.objective.values() if options.get("teacher")]
     if named and given.teacher is None:
         raise HoldfastError(f"the teacher {named[0]} was not handed over")
+    if origin.model.generates:
+        if given.teacher is None:
+            return origin.answers(())
+        return objective.of_another_decoder(given.teacher, given.home, origin.model)
     if given.teacher is not None:
         logits = objective.of_another(given.teacher, given.home, origin.pool, training, origin.model)
     return objective.teach(origin.pool, given.recipe, logits)
@@ -168,6 +198,38 @@ def _anchors(recipe: Recipe, origin: _origin.Origin) -> dict[str, _origin.Anchor
     }
 
 
+def _auxiliary(recipe: Recipe, origin: _origin.Origin) -> dict[str, _origin.Anchor]:
+    """Return the losses of examples without labels."""
+    modules = {name: choices.load("examples", name) for name in recipe.examples}
+    return {
+        name: module.auxiliary(origin, choices.options("examples", name, recipe.examples[name]))
+        for name, module in modules.items()
+        if hasattr(module, "auxiliary")
+    }
+
+
+def _unlabelled(given: Given) -> tuple[str, ...]:
+    """Return the texts without labels, where a choice learns from them."""
+    uses = (getattr(choices.load("examples", name), "USES_UNLABELLED", False) for name in given.recipe.examples)
+    if not any(uses):
+        return ()
+    return tuple(rows.texts(rows.read(given.home, given.validated.datasets["learn.unlabelled"])))
+
+
+def _adjuster(given: Given, schedule: rates.Schedule, moving: dict[str, nn.Parameter]) -> Adjuster | None:
+    """Return what adjusts the rates on the way, where the schedule has one."""
+    if schedule.adjusting is None:
+        return None
+    general = read.load(given.home, given.assessed).general
+    if general is None:
+        raise HoldfastError("the assessment measured no general importance, and the schedule weighs against it")
+    return Adjuster(*schedule.adjusting, moving, general["tensor"])
+
+
+def _depths(model: Model, moving: dict[str, nn.Parameter]) -> dict[str, int]:
+    return depths.of_parameters(model, list(moving))
+
+
 def _decayed(model: Model, moving: dict[str, nn.Parameter]) -> set[str]:
     """Return the moving parameters that weight decay applies to: no bias, and nothing of a norm."""
     norms = {f"{name}." for name, module in model.network.named_modules() if anatomy.is_norm(module)}
@@ -175,15 +237,19 @@ def _decayed(model: Model, moving: dict[str, nn.Parameter]) -> set[str]:
 
 
 def _logits(model: Model, rows_of: pool.Pool, head: str, positions: Sequence[int], training: Training) -> Tensor:
-    """Return the model's logits in eval mode on rows of the pool, on the network's device; the head stays in place."""
+    """Return the start model's logits in eval mode on rows of the pool, on the network's device.
+
+    The head stays in place. What was added for the tuning is left out where the start model lacks it.
+    """
     import torch
 
     before = model.head
     model.use_head(head)
     try:
-        found = inference.logits(
-            model, rows_of.texts(positions), max_length=training.max_length, precision=training.precision
-        )
+        with injected.absent(model.encoder):
+            found = inference.logits(
+                model, rows_of.texts(positions), max_length=training.max_length, precision=training.precision
+            )
     finally:
         model.use_head(before)
     return torch.from_numpy(found).to(model.network.device)

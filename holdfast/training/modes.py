@@ -24,7 +24,7 @@ def frozen_modules(model: Model) -> list[nn.Module]:
     prefix = model.encoder_prefix
     moving = {anatomy.part(model, name) for name, p in model.encoder_parameters().items() if p.requires_grad}
     found = []
-    for name, module in model.network.base_model.named_modules():
+    for name, module in model.encoder.named_modules():
         part = anatomy.part(model, f"{prefix}{name}.")
         moves = any(p.requires_grad for p in module.parameters()) if part in ("", "rest") else part in moving
         if not moves:

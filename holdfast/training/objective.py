@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from holdfast import choices, inference, models
+from holdfast.anchors._answers import Another, Answers, Frozen, Known
 from holdfast.anchors._divergence import StartLogits
 from holdfast.errors import BadInput
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.training.pool import Pool
 
 Logits = Callable[[str, Sequence[int]], "Tensor"]
+Old = Callable[[str, Sequence[int], "Tensor"], "Tensor | None"]
 
 
 class Older:
@@ -37,30 +38,24 @@ class Older:
         self.weights: dict[str, Tensor] = {}
         self.taken: int | None = None
 
-    def logits(self, batch: Forward, now: dict[str, Tensor]) -> dict[str, Tensor | None]:
-        """Return {head: the older model's logits on its rows of the batch}, where the present model's are `now`.
+    def on(self, batch: Forward) -> Old:
+        """Return the function from a head, rows of the batch and the present logits there to the older model's.
 
-        They are None while warming up. In an update that begins a cycle the present model is the older one.
+        It gives None while warming up. In an update that begins a cycle the present model is the older one.
         """
         since = batch.step - self.warm_up
         if since < 0:
-            return dict.fromkeys(now)
+            return lambda head, rows, now: None
         if since == 0 or (self.refresh and since % self.refresh == 0):
             self._keep(batch.step)
-            return {head: logits.detach() for head, logits in now.items()}
-        return self._compute(batch)
+            return lambda head, rows, now: now.detach()
+        frozen = Frozen(self.moving, self.weights)
+        return lambda head, rows, now: frozen.at(batch, head, rows)
 
     def _keep(self, step: int) -> None:
         if self.refresh != 1 and self.taken != step:
             self.weights = {name: p.detach().clone() for name, p in self.moving.items()}
             self.taken = step
-
-    def _compute(self, batch: Forward) -> dict[str, Tensor | None]:
-        import torch
-
-        with torch.no_grad(), _in_place(self.moving, self.weights), inference.evaluating(batch.model.network):
-            again = batch.again()
-            return {head: again.logits(head, rows) for head, rows in again.rows_by_head().items()}
 
 
 @dataclass
@@ -69,36 +64,47 @@ class Objective:
 
     module: ModuleType
     options: Any
-    teacher: dict[str, StartLogits]
+    teacher: Answers | None
     older: Older | None
 
     @property
     def state(self) -> dict[str, Tensor]:
         """What it holds on to from the start."""
-        return {head: found.logits for head, found in self.teacher.items()}
+        return self.teacher.state if self.teacher else {}
 
     def __call__(self, batch: Forward) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and the figures of every row of the batch, [rows] each, grouped by head."""
+        """Return the loss and the figures of every row of the batch, [rows] each, grouped by head.
+
+        Where there are too many logits to keep, each part's are computed again when it is their turn in the backward
+        pass.
+        """
         import torch
+        from torch.utils.checkpoint import checkpoint
 
-        now = {head: batch.logits(head, rows) for head, rows in batch.rows_by_head().items()}
-        old = self.older.logits(batch, now) if self.older else {}
-        losses, figures = [], []
-        for head, rows in batch.rows_by_head().items():
-            positions = [batch.positions[row] for row in rows]
-            labels = torch.tensor([batch.pool.examples[p].label for p in positions], device=now[head].device)
-            needs: dict[str, Any] = {"teacher": self.teacher[head].at(positions)} if self.teacher else {}
-            needs |= {"old": old[head]} if self.older else {}
-            losses.append(self.module.loss(now[head], labels, self.options, **needs))
-            if hasattr(self.module, "figures"):
-                figures.append(self.module.figures(now[head], labels, self.options, **needs))
-        together = {name: torch.cat([found[name] for found in figures]) for name in (figures[0] if figures else {})}
-        return torch.cat(losses), together
+        old = self.older.on(batch) if self.older else None
+        parts = [(head, part) for head, rows in batch.rows_by_head().items() for part in batch.parts(rows)]
+        whole = len(parts) == len(batch.rows_by_head())
+        found = [
+            self._part(batch, old, *one) if whole else checkpoint(self._part, batch, old, *one, use_reentrant=False)
+            for one in parts
+        ]
+        figures = [figures for _, figures in found]
+        together = {name: torch.cat([own[name] for own in figures]) for name in figures[0]}
+        return torch.cat([losses for losses, _ in found]), together
+
+    def _part(
+        self, batch: Forward, old: Old | None, head: str, rows: Sequence[int]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        now, labels = batch.logits(head, rows), batch.labels(head, rows)
+        needs: dict[str, Any] = {"teacher": self.teacher.at(batch, head, rows)} if self.teacher else {}
+        needs |= {"old": old(head, rows, now)} if old else {}
+        losses = self.module.loss(now, labels, self.options, **needs)
+        if not hasattr(self.module, "figures"):
+            return losses, {}
+        return losses, self.module.figures(now, labels, self.options, **needs)
 
 
-def make(
-    chosen: choices.Choices, moving: dict[str, nn.Parameter], teacher: Callable[[], dict[str, StartLogits]]
-) -> Objective:
+def make(chosen: choices.Choices, moving: dict[str, nn.Parameter], teacher: Callable[[], Answers]) -> Objective:
     """Return the objective before the first update; `teacher()` gives the teacher's logits, where they are needed."""
     ((name, values),) = chosen.items()
     module, options = choices.load("objectives", name), choices.options("objectives", name, values)
@@ -106,14 +112,14 @@ def make(
     older = None
     if "old" in needs:
         older = Older(moving, None if options.refresh == "never" else options.refresh, options.warm_up)
-    return Objective(module, options, teacher() if "teacher" in needs else {}, older)
+    return Objective(module, options, teacher() if "teacher" in needs else None, older)
 
 
-def teach(pool: Pool, recipe: Recipe, logits: Logits) -> dict[str, StartLogits]:
+def teach(pool: Pool, recipe: Recipe, logits: Logits) -> Answers:
     """Return `logits(head, positions)` on every row that may be drawn for a batch, by head, computed once."""
     replayed = any(getattr(choices.load("examples", name), "USES_REMEMBERED", False) for name in recipe.examples)
     rows = range(len(pool.examples)) if replayed else pool.learn
-    return {head: StartLogits(found, logits(head, found)) for head, found in pool.by_head(rows).items()}
+    return Known({head: StartLogits(found, logits(head, found)) for head, found in pool.by_head(rows).items()})
 
 
 def of_another(teacher: Start, home: Home, pool: Pool, training: Training, model: Model) -> Logits:
@@ -144,14 +150,12 @@ def of_another(teacher: Start, home: Home, pool: Pool, training: Training, model
     return logits
 
 
-@contextmanager
-def _in_place(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> Iterator[None]:
-    """Have the parameters hold other values; their own tensors come back untouched."""
-    own = {name: parameter.data for name, parameter in parameters.items()}
-    for name, parameter in parameters.items():
-        parameter.data = values[name]
-    try:
-        yield
-    finally:
-        for name, parameter in parameters.items():
-            parameter.data = own[name]
+def of_another_decoder(teacher: Start, home: Home, model: Model) -> Answers:
+    """Return a frozen decoder's logits on the tokens of batches; raise `BadInput` where it has another tokenizer."""
+    other = models.load(teacher, home)
+    own, its = (one.tokenizer.backend_tokenizer.to_str() for one in (model, other))
+    if own != its or model.network.config.vocab_size != other.network.config.vocab_size:
+        what = f"the teacher {teacher.model} splits texts into other tokens than the start model"
+        raise BadInput(what, key="objective", expected="a decoder with the same tokenizer")
+    other.network.to(model.network.device)
+    return Another(other)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from holdfast import choices, inference, rows
 from holdfast.errors import BadInput
+from holdfast.generation import encoding
 
 if TYPE_CHECKING:
     from holdfast.home import Home
     from holdfast.models import Model
-    from holdfast.records import DatasetVersion
+    from holdfast.records import DatasetVersion, Start
     from holdfast.spec import Recipe, Remember
 
 
 @dataclass(frozen=True)
 class Example:
-    """A text, the head that scores it, its label as an index into that head's labels, and its task ("" = learned)."""
+    """A text, the head that scores it, its label as an index into that head's labels, and its task ("" = learned).
+
+    Of a prompt with its answer the text is the prompt, and there is no head.
+    """
 
     text: str
     head: str
@@ -29,10 +33,15 @@ class Example:
 
 @dataclass(frozen=True)
 class Pool:
-    """Examples and their token ids; rows are known by their position."""
+    """Examples and their token ids; rows are known by their position.
+
+    Where answers are learned, `tokens` have `labels`: the ids again where they are learned (`generation.encoding`);
+    `targets` says where the answers come from, where they are the model's own (`generation.targets`).
+    """
 
     examples: tuple[Example, ...]
     tokens: tuple[dict[str, list[int]], ...]
+    targets: dict[str, Any] | None = None
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:
@@ -62,19 +71,55 @@ class Pool:
 
 
 def build(
-    model: Model, datasets: dict[str, DatasetVersion], recipe: Recipe, remember: Sequence[Remember], home: Home
+    model: Model,
+    datasets: dict[str, DatasetVersion],
+    recipe: Recipe,
+    remember: Sequence[Remember],
+    home: Home,
+    start: Start | None = None,
 ) -> Pool:
     """Return the rows of `learn.train` and, where a choice of the recipe uses them, of the remembered `train` datasets.
 
-    Raises `BadInput` when a remembered task names a head that the model does not have.
+    With `self` among the examples the answers to be learned become the start model's own where its judge accepts them
+    (`start` is the version that `model` still is). Raises `BadInput` when a remembered task names a head that the model
+    does not have.
     """
-    examples = _examples(model, rows.read(home, datasets["learn.train"]), recipe.head, "")
+    found = {"": rows.read(home, datasets["learn.train"])}
+    heads = {"": recipe.head}
+    log: dict[str, Any] | None = None
+    if "self" in recipe.examples:
+        assert start is not None
+        found[""], log = _own_words(start, model, found[""], recipe, home)
     if _uses_remembered(recipe):
         for task in remember:
             if task.train is not None:
-                found = rows.read(home, datasets[f"remember.{task.name}.train"])
-                examples += _examples(model, found, task.head or recipe.head, task.name)
+                found[task.name] = rows.read(home, datasets[f"remember.{task.name}.train"])
+                heads[task.name] = task.head or recipe.head
+    if model.generates:
+        return replace(_of_answers(model, found, recipe.training.max_length), targets=log)
+    examples = [one for task, own in found.items() for one in _examples(model, own, heads[task], task)]
     tokens = inference.encode(model, [example.text for example in examples], recipe.training.max_length)
+    return Pool(tuple(examples), tuple(tokens))
+
+
+def _own_words(
+    start: Start, model: Model, found: list[rows.Row], recipe: Recipe, home: Home
+) -> tuple[list[rows.Row], dict[str, Any]]:
+    """Return the rows with the answers that S3FT learns, and where these come from."""
+    from holdfast.generation import greedy, targets
+
+    module, options = choices.load("examples", "self"), choices.options("examples", "self", recipe.examples["self"])
+    how = greedy.Settings(max_new_tokens=options.max_new_tokens, precision=recipe.training.precision)
+    settings = targets.Settings(options.arm, options.paraphrase, how, recipe.training.max_length)
+    made = targets.build(start, model, found, module.judge(options, recipe.metric), settings, home)
+    return made.rows, made.log
+
+
+def _of_answers(model: Model, found: dict[str, list[rows.Row]], max_length: int) -> Pool:
+    encoder = encoding.Encoder(model.tokenizer, max_length)
+    examples = [Example(row["prompt"], "", 0, task) for task, own in found.items() for row in own]
+    encoded = [encoder.pair(row["prompt"], row["answer"], n) for own in found.values() for n, row in enumerate(own, 1)]
+    tokens = ({"input_ids": [*one.input_ids], "labels": [*one.labels]} for one in encoded)
     return Pool(tuple(examples), tuple(tokens))
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from holdfast.forgetting.watch import Look
+
 
 class Schedule:
     """The time shape, the scale per depth and the freezing of a recipe's `schedule`, given each parameter's depth."""
@@ -23,7 +25,9 @@ class Schedule:
             if hasattr(module, "factor"):
                 self._shape = (module, options)
         self._scales = [pair for pair in loaded if hasattr(pair[0], "scale")]
+        self._ends = [pair for pair in loaded if hasattr(pair[0], "share")]
         self._freezers = [pair for pair in loaded if hasattr(pair[0], "frozen")]
+        self.adjusting: tuple[Any, Any] | None = next((pair for pair in loaded if hasattr(pair[0], "adjust")), None)
         self.depths = depths
         self._order = {depth: order for order, depth in enumerate(sorted(set(depths.values())))}
 
@@ -38,6 +42,16 @@ class Schedule:
         for module, options in self._scales:
             scale *= module.scale(depth, options)
         return scale
+
+    @property
+    def draws_back(self) -> bool:
+        """Say whether the tuned model is drawn back towards the start model in the end."""
+        return bool(self._ends)
+
+    def share(self, look: Callable[[float], Look]) -> float:
+        """Return how far of the way from the start model the tuned one lies in the end."""
+        ((module, options),) = self._ends
+        return float(module.share(look, options))
 
     def frozen(self, epoch: int) -> set[str]:
         """Return the names of the parameters that do not move yet in `epoch` (0-based)."""

@@ -28,6 +28,9 @@ def capture(job: Job, optimizer: Any, scheduler: Any) -> tuple[dict[str, dict[st
     older = job.objective.older
     if older and older.weights:
         tensors["older"] = older.weights
+    running = {f"{name}/{key}": tensor for name, own in job.running.items() for key, tensor in own.items()}
+    if running:
+        tensors["running"] = running
     documents = {
         "random_states": states,
         "scheduler": {k: v for k, v in scheduler.state_dict().items() if k != "lr_lambdas"},
@@ -37,6 +40,7 @@ def capture(job: Job, optimizer: Any, scheduler: Any) -> tuple[dict[str, dict[st
         "stopping": job.stopping.document(),
         "anchors": job.anchored_to,
         "refreshed": older.taken if older else None,
+        "running": sorted(running),
         "machine": job.machine,
     }
     return tensors, documents
@@ -73,6 +77,10 @@ def weights(job: Job, checkpoint: Checkpoint) -> None:
     if job.objective.older and checkpoint.document("refreshed") is not None:
         job.objective.older.taken = checkpoint.document("refreshed")
         job.objective.older.weights = {name: t.to(device) for name, t in checkpoint.tensors("older").items()}
+    if checkpoint.document("running"):
+        for key, tensor in checkpoint.tensors("running").items():
+            name, _, own = key.rpartition("/")
+            job.running[name][own] = tensor
     if job.stopping.best_step is not None:
         job.stopping.weights = {name: t.to(device) for name, t in checkpoint.tensors("best").items()}
 

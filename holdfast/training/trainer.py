@@ -19,12 +19,14 @@ from transformers.trainer_callback import PrinterCallback
 
 from holdfast import inference, rows
 from holdfast.errors import Diverged, HoldfastError
+from holdfast.generation import decoders, encoding, likelihood
 from holdfast.training import batches, checkpoints, modes, randomness, rates, restoring
-from holdfast.training.forward import Forward
+from holdfast.training.forward import Forward, TokenForward
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from holdfast.spec import Training
     from holdfast.training.job import Job
 
 EXPLODED = 100.0
@@ -90,7 +92,7 @@ class TuningTrainer(Trainer):
     def _forward(self, inputs: dict[str, Any]) -> Forward:
         positions = inputs.pop("positions").tolist()
         job = self.job
-        return Forward(
+        return (TokenForward if job.model.generates else Forward)(
             job.model,
             job.pool,
             inputs,
@@ -218,6 +220,11 @@ class _Rhythm(TrainerCallback):
     def __init__(self, trainer: TuningTrainer) -> None:
         self.trainer = trainer
 
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        trainer = self.trainer
+        if trainer.job.adjuster is not None:
+            trainer.job.adjuster.before_step(trainer.optimizer, trainer.lr_scheduler.get_last_lr())
+
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.begin_epoch()
 
@@ -260,9 +267,17 @@ def _arguments(job: Job) -> TrainingArguments:
     return arguments
 
 
+def _compute(training: Training) -> likelihood.Compute:
+    return likelihood.Compute(precision=training.precision)
+
+
 def _score(job: Job) -> dict[str, float]:
-    """Return the mean cross entropy and the accuracy on the validation rows."""
+    """Return the mean cross entropy and the accuracy on the validation rows; of answers, that of their tokens alone."""
     training = job.training
+    if job.model.generates:
+        encoder = encoding.Encoder(job.model.tokenizer, decoders.window(job.model))
+        encoded = [encoder.pair(row["prompt"], row["answer"], number) for number, row in enumerate(job.valid, 1)]
+        return {"loss": likelihood.nll(likelihood.of_tokens(job.model, encoded, _compute(training)))}
     logits: np.ndarray = inference.logits(
         job.model, rows.texts(job.valid), max_length=training.max_length, precision=training.precision
     ).astype(np.float64)

@@ -17,7 +17,7 @@ from holdfast.control.watcher import Watcher, needed
 from holdfast.errors import Diverged, OutOfMemory
 from holdfast.importance import probe
 from holdfast.records import Tuned
-from holdfast.training import checkpoints, curve, job, randomness, restoring
+from holdfast.training import checkpoints, curve, drawn_back, job, randomness, restoring
 
 if TYPE_CHECKING:
     from holdfast.home import Home
@@ -96,9 +96,12 @@ def _once(
     with randomness.reproducible(given.recipe.training.seed):
         work = job.make(given, start_model(given), chosen, root, progress)
         watcher = Watcher(given, work, attempt) if needed(given) else None
+        back = drawn_back.DrawnBack(given, work) if work.schedule.draws_back else None
         steps = _train(work, watcher)
         work.stopping.put_back(work.moving)
         work.curve.best_step = work.stopping.best_step
+        if back is not None:
+            back.end()
         if watcher is not None:
             watcher.end(steps, work.stopping.best_step or steps)
         return _Tuning(work, steps, watcher)
@@ -138,7 +141,7 @@ def start_model(given: job.Given) -> Model:
 
     head, seed, length = given.recipe.head, given.recipe.training.seed, given.recipe.training.max_length
     model = models.load_with_head(given.start, given.home, head, given.validated.labels, seed)
-    if head not in given.start.heads:
+    if head not in given.start.heads and not model.generates:
         known = rows.read(given.home, given.validated.datasets["learn.train"])
         probe.fit(model, known, model.labels, length, seed)
     model.network.to("cuda" if torch.cuda.is_available() else "cpu")

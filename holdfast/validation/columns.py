@@ -16,7 +16,8 @@ Row = dict[str, Any]
 INVISIBLE = "\u00ad\u200b\u200e\u200f\u2060\ufeff"  # soft hyphen, zero-width space, direction marks, joiner, BOM
 ENDLESS = 50_000  # characters; a longer text is most often a lost quotation mark that swallowed the rows below it
 RARE = 0.2  # a label is rare below this part of an even share
-NAMES = {"id", "text", "label"}
+TEXT_AND_LABEL = ("text", "label")
+PROMPT_AND_ANSWER = ("prompt", "answer")
 _GONE = dict.fromkeys(map(ord, INVISIBLE))
 
 
@@ -26,24 +27,35 @@ def same(text: str) -> str:
     return " ".join(folded.translate(_GONE).split())
 
 
-def plain(rows: Sequence[Row]) -> pd.DataFrame:
-    """Return the columns `id`, `text` and `label`, as far as rows have them; the index counts rows from 1."""
+def plain(rows: Sequence[Row], names: tuple[str, str] = TEXT_AND_LABEL) -> pd.DataFrame:
+    """Return the columns `id` and `names`, as far as rows have them; the index counts rows from 1."""
     import pandas as pd
 
-    found = [name for name in sorted(NAMES) if any(name in row for row in rows)]
+    found = [name for name in ("id", *names) if any(name in row for row in rows)]
     columns = {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in found}
     return pd.DataFrame(columns).set_axis(range(1, len(rows) + 1), axis="index")
 
 
-def add(table: pd.DataFrame, tests: Mapping[str, str], labels: Sequence[str], tokens: Callable) -> pd.DataFrame:
-    """Return `table` with the helper columns of this module; `tokens(texts)` counts what a model would read.
+def add(
+    table: pd.DataFrame,
+    tests: Mapping[str, str],
+    labels: Sequence[str],
+    tokens: Callable,
+    names: tuple[str, str] = TEXT_AND_LABEL,
+) -> pd.DataFrame:
+    """Return `table` with the helper columns of this module; `tokens` counts what a model would read of each row.
 
-    `tests` says where each text of a test set stands (see `places`); `labels` are those that rows may have. Columns of
-    complaints hold an empty string where there is nothing to complain about.
+    `tests` says where each text of a test set stands (see `places`); `labels` are those that rows may have. `names`
+    are the columns of the text and the label, or of the prompt and the answer, which has no labels: an answer then
+    takes the label's place, and counts into the length. Columns of complaints hold an empty string where there is
+    nothing to complain about.
     """
-    texts = [text if isinstance(text, str) else "" for text in table["text"]]
-    labels_given = [str(label) for label in table["label"]]
+    texts, given = ([one if isinstance(one, str) else "" for one in table[name]] for name in names)
+    labels_given = [str(label) for label in table[names[1]]]
     keys = [same(text) for text in texts]
+    generates = names == PROMPT_AND_ANSWER
+    lengths = [len(text) + (len(answer) if generates else 0) for text, answer in zip(texts, given, strict=True)]
+    short = [text[:ENDLESS] for text in texts]
     return table.assign(
         repeats=_repeats(keys, labels_given),
         contradicts=_contradicts(keys, labels_given),
@@ -51,21 +63,24 @@ def add(table: pd.DataFrame, tests: Mapping[str, str], labels: Sequence[str], to
         rare_label=_rare(labels_given, labels),
         nearly=_nearly(labels_given),
         id_again=_again([str(one) for one in table["id"]]),
-        characters=[len(text) for text in texts],
-        tokens=tokens([text[:ENDLESS] for text in texts]),
-        length_score=length_scores([len(text) for text in texts]),
+        characters=lengths,
+        tokens=tokens(short, [answer[:ENDLESS] for answer in given]) if generates else tokens(short),
+        length_score=length_scores(lengths),
     )
 
 
-def places(datasets: Iterable[tuple[str, Sequence[Row]]]) -> dict[str, str]:
-    """Return {text, as `same` gives it: where it stands first} of the test sets among `datasets` (key, rows)."""
+def places(datasets: Iterable[tuple[str, Sequence[Row]]], name: str = "text") -> dict[str, str]:
+    """Return {text, as `same` gives it: where it stands first} of the test sets among `datasets` (key, rows).
+
+    `name` is the column that counts: the text, or the prompt.
+    """
     found: dict[str, str] = {}
     for key, rows in datasets:
         if not key.endswith(".test"):
             continue
         for number, row in enumerate(rows, 1):
-            if isinstance(row.get("text"), str):
-                found.setdefault(same(row["text"]), f"{key}, row {number}")
+            if isinstance(row.get(name), str):
+                found.setdefault(same(row[name]), f"{key}, row {number}")
     return found
 
 

@@ -12,12 +12,13 @@ from holdfast import inference, models
 from holdfast import rows as datasets_rows
 from holdfast.errors import BadInput
 from holdfast.forgetting import intervals
+from holdfast.generation import items
 from holdfast.records import Competence, DatasetVersion, HeadInfo, Start
 
 if TYPE_CHECKING:
     from holdfast.home import Home
     from holdfast.models import Model
-    from holdfast.spec import Learn, Remember
+    from holdfast.spec import Learn, Metric, Remember
 
 _CONFIDENCE = 0.95
 
@@ -74,8 +75,11 @@ def check(
     found = []
     for task in remember:
         version = datasets[f"remember.{task.name}.valid"]
-        model.use_head(task.head or learn.head)
-        competence = _measure(task.name, version, model, max_length, home)
+        if task.metric is not None:
+            competence = _answers(task, task.metric, version, start, model, home)
+        else:
+            model.use_head(task.head or learn.head)
+            competence = _measure(task.name, version, model, max_length, home)
         if competence.lower <= competence.chance:
             raise _at_chance(competence, version, start)
         found.append(competence)
@@ -110,9 +114,25 @@ def _measure(name: str, version: DatasetVersion, model: Model, max_length: int, 
     )
 
 
+def _answers(
+    task: Remember, metric: Metric, version: DatasetVersion, start: Start, model: Model, home: Home
+) -> Competence:
+    """Return how well a decoder does a task by its metric; of F1 the lower bound is a bootstrap's."""
+    rows = datasets_rows.read(home, version)
+    settings = items.Settings(metric, task.max_new_tokens, "fp32")
+    score = items.of(model, rows, settings, start, home).score
+    if metric == "f1":
+        lower = intervals.bootstrap(lambda i: float(score[i].mean()), len(rows), 2 * _CONFIDENCE - 1)[0]
+    else:
+        lower = lower_bound(int(score.sum()), len(rows))
+    chance = items.chance(metric, rows)
+    return Competence(name=task.name, accuracy=float(score.mean()), chance=chance, lower=lower, n=len(rows))
+
+
 def _at_chance(found: Competence, version: DatasetVersion, start: Start) -> BadInput:
+    measured = "score" if start.task == "generation" else "accuracy"
     return BadInput(
-        f"the start model {start.model} cannot do `{found.name}`: on {found.n} valid rows its accuracy is "
+        f"the start model {start.model} cannot do `{found.name}`: on {found.n} valid rows its {measured} is "
         f"{found.accuracy:.3f} (lower bound {found.lower:.3f}), chance is {found.chance:.3f}; what it does not know it "
         "cannot forget",
         file=version.ref,

@@ -2,7 +2,9 @@
 
 `NAMED` are those that `learn.expect` chooses from; `SCHEMA` and `ALWAYS` hold for every dataset, chosen or not, because
 a run would fail later without them. A row that breaks a *quarantine* rule is set aside, a broken *stop* rule ends the
-run, a broken *warn* rule is shown.
+run, a broken *warn* rule is shown. Where answers are learned and not labels, the prompt counts as the text, the answer
+takes the label's place, the rules about labels fall away, and a row that does not fit is set aside: an answer is never
+cut off.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from holdfast import tables
+from holdfast.compatibility import LABELLED
 from holdfast.errors import BadInput
-from holdfast.validation.columns import ENDLESS, INVISIBLE, NAMES
+from holdfast.validation.columns import ENDLESS, INVISIBLE, PROMPT_AND_ANSWER, TEXT_AND_LABEL
 
 Severity = Literal["stop", "quarantine", "warn"]
 Checks = list[tuple[str, dict[str, Any]]]  # the name of a Great Expectations class, and its arguments
+_GONE = dict.fromkeys(map(ord, INVISIBLE))
 _OUTLIER = 3.0  # Tukey's outer fences, see `columns.length_scores`
 
 
@@ -24,12 +28,13 @@ _OUTLIER = 3.0  # Tukey's outer fences, see `columns.length_scores`
 class Scope:
     """What a rule may depend on: the dataset's key, the labels its rows may have, and how long a text may be.
 
-    `labels` is empty for the dataset that defines the labels.
+    `labels` is empty for the dataset that defines the labels. `names` are the columns that are read.
     """
 
     key: str
     labels: tuple[str, ...]
     max_length: int
+    names: tuple[str, str] = TEXT_AND_LABEL
 
     @property
     def role(self) -> str:
@@ -48,7 +53,7 @@ class Rule:
 
 
 def _columns(scope: Scope) -> Checks:
-    return [("ExpectColumnToExist", {"column": column}) for column in sorted(NAMES)]
+    return [("ExpectColumnToExist", {"column": column}) for column in sorted({"id", *scope.names})]
 
 
 def _some_rows(scope: Scope) -> Checks:
@@ -56,20 +61,21 @@ def _some_rows(scope: Scope) -> Checks:
 
 
 def _types(scope: Scope) -> Checks:
-    return [("ExpectColumnValuesToBeOfType", {"column": name, "type_": "str"}) for name in sorted(NAMES)]
+    return [("ExpectColumnValuesToBeOfType", {"column": name, "type_": "str"}) for name in sorted({"id", *scope.names})]
 
 
 def _wrong_type(row: dict[str, Any], scope: Scope) -> str:
-    name = next((name for name in sorted(NAMES) if not isinstance(row[name], str | None)), "text")
+    names = sorted({"id", *scope.names})
+    name = next((name for name in names if not isinstance(row[name], str | None)), scope.names[0])
     return f"the {name} is a {type(row[name]).__name__}"
 
 
 def _no_missing_values(scope: Scope) -> Checks:
-    return [("ExpectColumnValuesToNotBeNull", {"column": column}) for column in ("text", "label")]
+    return [("ExpectColumnValuesToNotBeNull", {"column": column}) for column in scope.names]
 
 
 def _missing(row: dict[str, Any], scope: Scope) -> str:
-    return f"the {'text' if row['text'] is None else 'label'} is missing"
+    return f"the {scope.names[0] if row[scope.names[0]] is None else scope.names[1]} is missing"
 
 
 def _two_labels(scope: Scope) -> Checks:
@@ -94,7 +100,13 @@ def _distinct_ids(scope: Scope) -> Checks:
 
 
 def _no_empty_text(scope: Scope) -> Checks:
-    return [("ExpectColumnValuesToMatchRegex", {"column": "text", "regex": rf"[^\s{INVISIBLE}]"})]
+    read = scope.names if scope.names == PROMPT_AND_ANSWER else scope.names[:1]
+    return [("ExpectColumnValuesToMatchRegex", {"column": name, "regex": rf"[^\s{INVISIBLE}]"}) for name in read]
+
+
+def _empty(row: dict[str, Any], scope: Scope) -> str:
+    text, answer = scope.names
+    return f"the {text if not str(row[text] or '').translate(_GONE).strip() else answer} is empty"
 
 
 def _no_duplicates(scope: Scope) -> Checks:
@@ -144,7 +156,7 @@ ALWAYS = (
         "no-endless-text",
         "quarantine",
         _no_endless_text,
-        lambda row, scope: f"the text has {row['characters']} characters, more than {ENDLESS}",
+        lambda row, scope: f"the {scope.names[0]} has {row['characters']} characters, more than {ENDLESS}",
     ),
     Rule(
         "known-labels",
@@ -173,12 +185,12 @@ ALWAYS = (
 NAMED = {
     rule.name: rule
     for rule in (
-        Rule("no-empty-text", "quarantine", _no_empty_text, lambda row, scope: "the text is empty"),
+        Rule("no-empty-text", "quarantine", _no_empty_text, _empty),
         Rule(
             "no-duplicates",
             "quarantine",
             _no_duplicates,
-            lambda row, scope: f"the same text and label as {row['repeats']}",
+            lambda row, scope: f"the same {scope.names[0]} and {scope.names[1]} as {row['repeats']}",
         ),
         Rule(
             "no-conflicting-labels",
@@ -191,7 +203,7 @@ NAMED = {
             "no-leak-into-test",
             "quarantine",
             _no_leak_into_test,
-            lambda row, scope: f"the same text stands in {row['leaks_into']}",
+            lambda row, scope: f"the same {scope.names[0]} stands in {row['leaks_into']}",
         ),
         Rule(
             "balanced-labels",
@@ -203,16 +215,26 @@ NAMED = {
             "no-length-outliers",
             "warn",
             _no_length_outliers,
-            lambda row, scope: f"the text has {row['characters']} characters, unlike the others",
+            lambda row, scope: f"the {scope.names[0]} has {row['characters']} characters, unlike the others",
         ),
     )
 }
 
 
-def chosen(expect: Iterable[str]) -> tuple[Rule, ...]:
+_OF_LABELS = {"two-labels", "no-similar-labels", *LABELLED}
+_FITS = Rule(
+    "fits-the-model",
+    "quarantine",
+    _fits_the_model,
+    lambda row, scope: f"{row['tokens']} tokens with its answer, and there is room for {scope.max_length}",
+)
+
+
+def chosen(expect: Iterable[str], generates: bool = False) -> tuple[Rule, ...]:
     """Return the rules of a pipeline: those of `ALWAYS` and those it names, each once.
 
-    Raises `BadInput` for an unknown name, with the nearest known one.
+    Where it `generates`, those about labels are left out. Raises `BadInput` for an unknown name, with the nearest
+    known one.
     """
     expect = tuple(expect)
     for name in expect:
@@ -221,4 +243,7 @@ def chosen(expect: Iterable[str]) -> tuple[Rule, ...]:
                 f"no expectation named `{name}`", key="learn.expect", expected=tables.nearest(name, sorted(NAMED))
             )
     named = [NAMED[name] for name in dict.fromkeys(expect) if NAMED[name] not in ALWAYS]
-    return (*ALWAYS, *named)
+    if not generates:
+        return (*ALWAYS, *named)
+    kept = [rule for rule in (*ALWAYS, *named) if rule.name not in _OF_LABELS]
+    return tuple(_FITS if rule.name == _FITS.name else rule for rule in kept)

@@ -51,7 +51,7 @@ class Finding:
             {
                 "dataset": self.scope.key,
                 "row": number,
-                **{name: self.rows[number - 1].get(name) for name in ("id", "text", "label")},
+                **{name: self.rows[number - 1].get(name) for name in ("id", *self.scope.names)},
                 "reasons": list(reasons),
             }
             for number, reasons in self.reasons.items()
@@ -64,15 +64,15 @@ def inspect(
     rules: Sequence[Rule],
     scope: Scope,
     tests: Mapping[str, str],
-    tokens: Callable[[Sequence[str]], list[int]],
+    tokens: Callable[..., list[int]],
     runner: Runner,
 ) -> Finding:
     """Return what the schema and `rules` find in the rows of `version`; where columns are missing, only that."""
-    table = columns.plain(rows)
-    if not set(table.columns) >= columns.NAMES:
+    table = columns.plain(rows, scope.names)
+    if not set(table.columns) >= {"id", *scope.names}:
         return Finding(scope, version, tuple(rows), tuple(runner.run(table, expectations.SCHEMA, scope)), {}, {})
-    labels = scope.labels or sorted({str(label) for label in table["label"]})
-    table = columns.add(table, tests, labels, tokens)
+    labels = scope.labels or sorted({str(label) for label in table[scope.names[1]]})
+    table = columns.add(table, tests, labels, tokens, scope.names)
     outcomes = runner.run(table, (*expectations.SCHEMA, *rules), scope)
     said = {rule.name: _complaints(table, outcomes, rule, scope) for rule in rules}
     reasons: dict[int, list[str]] = {}

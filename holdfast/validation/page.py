@@ -75,13 +75,17 @@ def _quarantine(quarantined: Sequence[dict[str, Any]]) -> str:
     if not quarantined:
         return "<h2>Rows set aside</h2>\n<p>None.</p>"
     rows = (
-        _cells([row["dataset"], row["row"], row["id"], _short(row["text"]), row["label"], "; ".join(row["reasons"])])
+        _cells([row["dataset"], row["row"], row["id"], *_said(row), "; ".join(row["reasons"])])
         for row in quarantined[:_MOST_ROWS]
     )
     note = f"<p>{len(quarantined)} rows, all of them in quarantine.jsonl"
     note += f"; the first {_MOST_ROWS} are shown.</p>" if len(quarantined) > _MOST_ROWS else ".</p>"
-    heading = ["dataset", "row", "id", "text", "label", "reasons"]
+    heading = ["dataset", "row", "id", "text or prompt", "label or answer", "reasons"]
     return f"<h2>Rows set aside</h2>\n{note}\n" + _table(heading, rows)
+
+
+def _said(row: dict[str, Any]) -> tuple[str, str]:
+    return _short(row.get("text", row.get("prompt"))), _short(row.get("label", row.get("answer")))
 
 
 def _table(heading: Iterable[str], rows: Iterable[str]) -> str:

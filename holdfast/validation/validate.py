@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from holdfast import bases
 from holdfast import rows as dataset_rows
 from holdfast.errors import BadInput
+from holdfast.generation import encoding
 from holdfast.records import DatasetVersion, Expectation, HeadInfo, Start, Validated
-from holdfast.validation import columns, competence, evidence, expectations, finding
+from holdfast.validation import columns, competence, evidence, expectations, finding, unlabelled
 from holdfast.validation.expectations import Scope
 from holdfast.validation.finding import Finding
 from holdfast.validation.suite import Runner
@@ -43,11 +44,11 @@ def validate(
     that its test set cannot establish; labels other than the head's; missing columns or wrong types; a dataset of
     which more than `learn.reject_at_most` is bad. Rows set aside are kept, and the message says where.
     """
-    heads = competence.heads(start, learn, remember)
-    findings = _inspect(datasets, start, learn, heads, max_length, home)
+    heads = {} if learn.generates else competence.heads(start, learn, remember)
+    findings = _inspect(datasets, start, learn, remember, heads, max_length, home)
     for found in findings:
         _judge(found, findings, learn, home)
-    labels = _labels(findings, start, learn)
+    labels = () if learn.generates else _labels(findings, start, learn)
     good = {found.scope.key: _version(found, home) for found in findings}
     competence.check_margins(good, remember)
     competences = competence.check(good, start, learn, remember, max_length, home)
@@ -65,32 +66,41 @@ def _inspect(
     datasets: Mapping[str, DatasetVersion],
     start: Start,
     learn: Learn,
+    remember: Sequence[Remember],
     heads: Mapping[str, HeadInfo],
     max_length: int,
     home: Home,
 ) -> list[Finding]:
     """Return what is found in each dataset, `learn.train` first: its good rows say which labels are known."""
-    rules = expectations.chosen(learn.expect)
-    rows = {key: dataset_rows.read(home, datasets[key]) for key in sorted(datasets, key="learn.train".__ne__)}
-    tests, tokens, runner = columns.places(rows.items()), _Tokens(start), Runner()
-    reads = min(max_length, tokens.most)
+    rules = expectations.chosen(learn.expect, learn.generates)
+    names = columns.PROMPT_AND_ANSWER if learn.generates else columns.TEXT_AND_LABEL
+    order = sorted((key for key in datasets if key != unlabelled.KEY), key="learn.train".__ne__)
+    rows = {key: dataset_rows.read(home, datasets[key]) for key in order}
+    tests, runner = columns.places(rows.items(), names[0]), Runner()
+    tokens: _Tokens | _Pairs = _Pairs(start, learn, remember, max_length) if learn.generates else _Tokens(start)
     learned: tuple[str, ...] = ()
     findings = []
     for key, own in rows.items():
-        scope = Scope(key, learned if key.startswith("learn.") else heads[_task(key)].labels, reads)
+        labels = learned if key.startswith("learn.") or learn.generates else heads[_task(key)].labels
+        scope = Scope(key, labels, tokens.room(key, max_length), names)
         found = finding.inspect(datasets[key], own, rules, scope, tests, tokens, runner)
-        if key == "learn.train":
+        if key == "learn.train" and not learn.generates:
             learned = _known(found)
         findings.append(found)
+    if unlabelled.KEY in datasets:
+        findings.append(unlabelled.inspect(datasets[unlabelled.KEY], columns.places(rows.items(), names[0]), home))
     return findings
 
 
 class _Tokens:
-    """Counts the tokens of texts as the start model's tokenizer makes them, special ones included; it reads `most`."""
+    """Counts the tokens of texts as the start model's tokenizer makes them, special ones included."""
 
     def __init__(self, start: Start) -> None:
         self._tokenizer = bases.tokenizer(bases.locate(start.base))
-        self.most = int(self._tokenizer.model_max_length)
+
+    def room(self, key: str, max_length: int) -> int:
+        """Return how many tokens of a text are read."""
+        return min(max_length, int(self._tokenizer.model_max_length))
 
     def __call__(self, texts: Sequence[str]) -> list[int]:
         counts: list[int] = []
@@ -99,6 +109,34 @@ class _Tokens:
                 list(texts[first : first + _CHUNK]), truncation=False, verbose=False, return_attention_mask=False
             )
             counts += [len(ids) for ids in encoded["input_ids"]]
+        return counts
+
+
+class _Pairs:
+    """Counts the tokens of prompts with their answers, or with the longest answer that may be generated.
+
+    A row to train on must fit `max_length`, a row to be asked the model's window.
+    """
+
+    def __init__(self, start: Start, learn: Learn, remember: Sequence[Remember], max_length: int) -> None:
+        folder = bases.locate(start.base)
+        self._encoder = encoding.Encoder(bases.tokenizer(folder))
+        self._window = min(int(self._encoder.tokenizer.model_max_length), 1 << 30)
+        self._longest = {task.name: task.max_new_tokens for task in remember} | {"": learn.max_new_tokens}
+        self._asked = 0
+
+    def room(self, key: str, max_length: int) -> int:
+        """Return how many tokens a row of a dataset may have, and remember which is counted next."""
+        trained = key.endswith(".train")
+        self._asked = 0 if trained else self._longest[_task(key) if key.startswith("remember.") else ""]
+        return min(max_length, self._window) if trained else self._window
+
+    def __call__(self, prompts: Sequence[str], answers: Sequence[str]) -> list[int]:
+        counts = []
+        for prompt, answer in zip(prompts, answers, strict=True):
+            pair = self._encoder.pair(prompt, answer)
+            before = len(pair.input_ids) - pair.scored
+            counts.append(before + max(pair.scored, self._asked))
         return counts
 
 
@@ -119,7 +157,7 @@ def _judge(found: Finding, findings: Sequence[Finding], learn: Learn, home: Home
         raise _rejected(found, learn, evidence.keep(findings, home))
     if not found.kept:
         raise BadInput(f"{found.scope.key} has no good row left", file=found.version.ref)
-    if found.scope.key == "learn.train" and len(_known(found)) < 2:
+    if found.scope.key == "learn.train" and not learn.generates and len(_known(found)) < 2:
         only = ", ".join(f"`{label}`" for label in _known(found))
         what = f"the good rows of learn.train have one label only, {only}"
         raise BadInput(what, file=found.version.ref, key="learn.label", expected="at least two labels")

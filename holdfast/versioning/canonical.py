@@ -1,8 +1,13 @@
-"""Rows as the rest of Holdfast knows them: strings `id`, `text` and `label`, other columns as JSON holds them."""
+"""Rows as the rest of Holdfast knows them: strings `id`, `text` and `label`, other columns as JSON holds them.
+
+For generation they are strings `id`, `prompt` and `answer`, and where they are named a list of strings each, `tests`
+and `choices`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast import tables
@@ -23,15 +28,66 @@ def rows(source: Sequence[Row], text: str, label: str, file: object = None) -> l
     texts = tables.texts(source, text, file)
     tables.check_column(source, label, file)
     labels = [label_text(row[label], number, label, file) for number, row in enumerate(source, 1)]
-    others = [{key: row[key] for key in row if key not in (text, label)} for row in source]
-    return [_row(*parts) for parts in zip(range(1, len(source) + 1), texts, labels, others, strict=True)]
+    read = [{"text": one, "label": other} for one, other in zip(texts, labels, strict=True)]
+    return _rows(source, read, (text, label))
 
 
-def _row(number: int, text: str, label: str, others: Row) -> Row:
+def texts(source: Sequence[Row], text: str, file: object = None) -> list[Row]:
+    """Return the canonical rows of texts without labels, `id` and `text` alone; raises `BadInput` as `rows` does."""
+    read = [{"text": one} for one in tables.texts(source, text, file)]
+    return [{name: row[name] for name in ("id", "text")} for row in _rows(source, read, (text,))]
+
+
+def pairs(source: Sequence[Row], columns: Mapping[str, str | None], file: object = None) -> list[Row]:
+    """Return the canonical rows of prompts and answers, as `rows` does.
+
+    `columns` names the columns of `prompt`, `answer`, and of `tests` and `choices` or None. A list may also be written
+    as JSON, and a single test as text. Raises `BadInput` for a missing column or a value of another kind.
+    """
+    named = {role: column for role, column in columns.items() if column is not None}
+    for column in named.values():
+        if [*named.values()].count(column) > 1:
+            raise BadInput("the prompt and the answer cannot be the same column", file=file, key=column)
+    found = {role: tables.texts(source, named[role], file) for role in ("prompt", "answer")}
+    lists = {role: _lists(source, named[role], file) for role in ("tests", "choices") if role in named}
+    read = [{role: values[i] for role, values in (found | lists).items()} for i in range(len(source))]
+    return _rows(source, read, tuple(named.values()))
+
+
+def _lists(source: Sequence[Row], column: str, file: object) -> list[list[str]]:
+    tables.check_column(source, column, file)
+    found = []
+    for number, row in enumerate(source, 1):
+        value = _parsed(row[column])
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+            raise BadInput("is not a list of texts", file=file, row=number, key=column, expected='such as ["a", "b"]')
+        found.append(value)
+    return found
+
+
+def _parsed(value: Any) -> Any:
+    """Return a list as it is, one written as JSON as the list, and any other text as a list of one."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value)
+    except ValueError:
+        found = None
+    return found if isinstance(found, list) else [value]
+
+
+def _rows(source: Sequence[Row], read: Sequence[Row], columns: tuple[str, ...]) -> list[Row]:
+    """Return what was `read` of each row with its id, and beside it the other columns."""
+    others = [{key: row[key] for key in row if key not in columns} for row in source]
+    return [_row(number, *parts) for number, parts in enumerate(zip(read, others, strict=True), 1)]
+
+
+def _row(number: int, read: Row, others: Row) -> Row:
     given = others.pop("id", None)
     name = str(number) if given is None or given == "" else str(given)
-    kept = {f"source.{key}" if key in ("text", "label") else key: tables.plain(value) for key, value in others.items()}
-    return {"id": name, "text": text, "label": label, **kept}
+    taken = {*read, "text", "label"}
+    kept = {f"source.{key}" if key in taken else key: tables.plain(value) for key, value in others.items()}
+    return {"id": name, **read, **kept}
 
 
 def label_text(value: Any, row: int, column: str, file: object = None) -> str:

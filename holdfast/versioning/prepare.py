@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 SHARES = {"valid": 0.1, "test": 0.2}
-_ROLES = ("train", "valid", "test")
+_ROLES = ("train", "valid", "test", "unlabelled")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class _Source:
 
 
 def prepare(learn: Learn, remember: Sequence[Remember], seed: int, home: Home) -> dict[str, DatasetVersion]:
-    """Return the versions of all datasets by role: `learn.train|valid|test` and `remember.NAME.train|valid|test`.
+    """Return the versions of all datasets by role: `learn.train|valid|test`, `learn.unlabelled` where it is named, and
+    `remember.NAME.train|valid|test`.
 
     Where `learn` names no valid or test, 10% and 20% of train's rows are split off it by `seed`; `remember` has train
     only where it is named. DVC is asked every time. Raises `BadInput` for an unknown dataset name, a file or column
@@ -44,15 +45,24 @@ def prepare(learn: Learn, remember: Sequence[Remember], seed: int, home: Home) -
     copies = repository.imported(home, (file for source in sources.values() for file in source.files))
     versions: dict[str, DatasetVersion] = {}
     for key, (section, ref) in wanted.items():
-        rows = canonical.rows(_read(sources[ref], copies), section.text, section.label, ref)
+        rows = _canonical(_read(sources[ref], copies), section, key, ref)
         for part, own in _parts(key, rows, learn, seed).items():
             versions[part] = _version(own, sources[ref], copies, home)
     return versions
 
 
+def _canonical(rows: list[Row], section: Learn | Remember, key: str, ref: str) -> list[Row]:
+    if key == "learn.unlabelled":
+        return canonical.texts(rows, section.text, ref)
+    if not section.generates:
+        return canonical.rows(rows, section.text, section.label, ref)
+    columns = {name: getattr(section, name) for name in ("prompt", "answer", "tests", "choices")}
+    return canonical.pairs(rows, columns, ref)
+
+
 def _refs(section: Learn | Remember) -> Iterator[tuple[str, str]]:
     for role in _ROLES:
-        ref = getattr(section, role)
+        ref = getattr(section, role, None)
         if ref is not None:
             yield role, ref
 

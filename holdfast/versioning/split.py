@@ -1,5 +1,7 @@
 """Splitting rows into parts: stratified by label, with equal texts kept together, decided by a hash of seed and text.
 
+Rows of prompts and answers have no label: equal prompts are kept together, and nothing is stratified.
+
 Which part a text goes to depends on the seed, the text, and how many rows its label has: not on the order of the rows,
 and a row more or less moves few others.
 """
@@ -24,7 +26,7 @@ def split(rows: Sequence[Row], shares: dict[str, float], seed: int, file: object
     distinct texts to be in every part.
     """
     of_label = _groups(rows)
-    for label, count in sorted(Counter(row["label"] for row in rows).items()):
+    for label, count in sorted(Counter(_label(row) for row in rows).items()):
         if len(of_label[label]) <= len(shares):
             raise _too_few(label, count, len(of_label[label]), shares, file)
     part: dict[str, str] = {}
@@ -32,8 +34,16 @@ def split(rows: Sequence[Row], shares: dict[str, float], seed: int, file: object
         part |= _assign(sorted(groups, key=lambda group: _order(seed, group[0])), shares)
     parts: dict[str, list[Row]] = {name: [] for name in ("train", *shares)}
     for row in rows:
-        parts[part[same(row["text"])]].append(row)
+        parts[part[_text(row)]].append(row)
     return parts
+
+
+def _text(row: Row) -> str:
+    return same(row["text"] if "label" in row else row["prompt"])
+
+
+def _label(row: Row) -> str:
+    return str(row.get("label", ""))
 
 
 def same(text: str) -> str:
@@ -49,7 +59,7 @@ def _groups(rows: Sequence[Row]) -> dict[str, list[_Group]]:
     """Return, for each label, the distinct texts that mostly carry it; a tie goes to the first label by name."""
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        labels[same(row["text"])][row["label"]] += 1
+        labels[_text(row)][_label(row)] += 1
     groups: dict[str, list[_Group]] = defaultdict(list)
     for text, counts in labels.items():
         groups[min(counts, key=lambda label: (-counts[label], label))].append((text, counts.total()))
@@ -73,10 +83,10 @@ def _assign(groups: list[_Group], shares: dict[str, float]) -> dict[str, str]:
 
 
 def _too_few(label: str, rows: int, texts: int, shares: dict[str, float], file: object) -> BadInput:
-    parts = " and ".join(shares)
+    parts, whose = " and ".join(shares), f"the label {label!r} has" if label else "there are"
     return BadInput(
-        f"the label {label!r} has too few rows ({rows}, {texts} distinct texts) to split {parts} off",
+        f"{whose} too few rows ({rows}, {texts} distinct texts) to split {parts} off",
         file=file,
-        expected=f"at least {len(shares) + 1} distinct texts for each label",
+        expected=f"at least {len(shares) + 1} distinct texts{' for each label' if label else ''}",
         remedy=f"Name {parts} in the pipeline file, or add rows.",
     )

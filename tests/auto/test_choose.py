@@ -11,6 +11,8 @@ from holdfast.auto.candidates import Candidate
 from holdfast.errors import BadInput
 from holdfast.forgetting.watch import Look, Seen
 
+pytestmark = pytest.mark.slow
+
 
 def look(gain: float, *drops: float, loss: float = 1.0) -> Look:
     old = [Seen(f"old{i}", 100, 0.9, 0.9 - drop, 0.3, 0.4, 0.05) for i, drop in enumerate(drops)]

@@ -13,6 +13,8 @@ from holdfast.importance import read
 from holdfast.records import Start
 from holdfast.training import tune
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def trials(given):

@@ -1,12 +1,18 @@
 """Bad input and faults cost nothing: told what, where, what to do; nothing is half-made; the next run succeeds."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.badinput.cases import BAD_INPUT, Case, text_of
 from tests.badinput.faults import MACHINE, later, seeded
 from tests.badinput.house import House, no_room
+from tests.badinput.page import line
+
+pytestmark = pytest.mark.slow
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "errors.md").read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("case", [*BAD_INPUT, *MACHINE], ids=lambda case: case.wrong)
@@ -18,6 +24,7 @@ def test_it_is_told_and_costs_nothing(house: House, case: Case, record_property:
     assert ("Traceback" in told.stderr) == (case.wrong == "defect"), told.stderr
     if told.code in (1, 2):
         record_property("told", (case.wrong, told.code, house.plain(said)))  # for docs/errors.py
+        assert line(case.wrong, told.code, house.plain(said)) in PAGE, "the page is old: run python docs/errors.py"
 
 
 def test_after_a_full_disk_tuning_goes_on_to_the_same_bytes(house: House) -> None:

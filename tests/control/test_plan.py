@@ -74,4 +74,4 @@ def test_the_work_of_every_update_is_counted_with_its_padding(home, tiny_start) 
     model = models.load_with_head(tiny_start, home, "mood", ("a", "b"), 0)
     full = Selection(whole=frozenset(model.encoder_parameters()))
     made = job(model, full, [4, 2, 7], Batches([[0, 1], [2]]), 1.5)
-    assert plan.training_work(made) == [24, 21, 24]
+    assert plan.training_work(made) == [24 + plan.UPDATE, 21 + plan.UPDATE, 24 + plan.UPDATE]

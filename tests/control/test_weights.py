@@ -6,8 +6,8 @@ import torch
 from holdfast import models, selection
 from holdfast.control import weights
 from holdfast.control.weights import Candidate
-from holdfast.lora import merged_weights
 from holdfast.selection import Selection
+from holdfast.tuners.injected import merged_weights
 
 
 def test_whole_tensors_lie_on_the_line_and_the_end_is_exact() -> None:
@@ -29,7 +29,7 @@ def test_what_did_not_move_stays_to_the_bit() -> None:
 def test_loras_change_is_scaled_as_a_whole(home, tiny_start) -> None:
     model = models.load_with_head(tiny_start, home, "mood", ("a", "b"), 0)
     name = "encoder.layer.0.attention.self.query"
-    selection.attach(model, Selection(lora={"r": 2, "lora_alpha": 4, "target_modules": [name]}, seed=1))
+    selection.attach(model, Selection(added={"r": 2, "lora_alpha": 4, "target_modules": [name]}, seed=1))
     moving = {n: p for n, p in model.network.named_parameters() if p.requires_grad}
     start = {n: p.detach().clone() for n, p in moving.items()}
     base = merged_weights(model.encoder)[f"{name}.weight"].clone()

@@ -129,7 +129,7 @@ def adapter(home: Home, start: Start, seed: int) -> Artifact:
         for parameter in model.head_parameters().values():
             parameter.add_(torch.randn(parameter.shape, generator=generator))
     with home.store.scratch() as scratch:
-        adapters.write(model, Selection(whole=frozenset({name}), partial={}, lora=None), start, home, scratch)
+        adapters.write(model, Selection(whole=frozenset({name}), partial={}), start, home, scratch)
         return home.store.put(scratch, "adapter")
 
 

@@ -90,7 +90,7 @@ def parts(home: Home) -> SimpleNamespace:
     start = Start(model=EVIL, base=BaseRef(name="tiny", revision=None, sha256="b" * 64))
     rows = put(home, "dataset", {"rows.jsonl": b"{}\n"})
     failed = Expectation(dataset="learn.train", expectation=EVIL, success=False, unexpected=1, severity="quarantine")
-    curve = put(home, "curve", {"curve.png": png(home, "c.png")})
+    curve = put(home, "curve", {"curve.png": png(home, "c.png"), "curve.json": b'{"steps": []}'})
     dataset = DatasetVersion(
         ref=f"{EVIL}.csv", source="x", digest="d" * 64, dvc_md5="m" * 32, git_revision="g-dirty", rows=40,
         labels={EVIL: 40}, artifact=rows,

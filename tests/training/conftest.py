@@ -68,7 +68,7 @@ def put_selection(home: Home, chosen: Selection) -> Selected:
 
 def put_importance(home: Home, values: dict[str, torch.Tensor]) -> Assessed:
     """An assessment whose general importance per weight is `values`."""
-    levels = {"tensor": {}, "head": {}, "layer": {}}
+    levels = {"tensor": {n: float(v.mean()) * (1 + len(n) % 7) for n, v in values.items()}, "head": {}, "layer": {}}
     with home.store.scratch() as scratch:
         folder = scratch / "importance"
         folder.mkdir()
@@ -86,7 +86,12 @@ def recipe(tmp: Path, remember: tuple[spec.Remember, ...] = (), **raw: Any) -> s
     """
     training = {"epochs": 3, "batch": 7, "learning_rate": 1e-3, "max_length": 16, "seed": 3, "precision": "fp32"}
     tasks = [{**task.model_dump(), "name": task.name} for task in remember]
-    values = {"name": "t", "start": {"model": "x"}, "learn": {"train": "a.csv", "head": "mood"}, "remember": tasks}
+    values = {
+        "name": "t",
+        "start": {"model": "x"},
+        "learn": {"train": "a.csv", "head": "mood", "unlabelled": "u.csv"},
+        "remember": tasks,
+    }
     training |= raw.pop("training", {})
     raw.setdefault("control", {"enabled": False})
     return spec.parse({**values, **raw, "training": training}, tmp / "p.yaml").recipe
@@ -109,6 +114,9 @@ def maker(home: Home, tiny_start: Start, toy_rows: list[dict[str, str]], tmp_pat
         datasets = {
             "learn.train": rows.version(home, [r for i, r in enumerate(toy_rows) if i % 6]),
             "learn.valid": rows.version(home, toy_rows[::6]),
+            "learn.unlabelled": rows.version(
+                home, [{"id": r["id"], "text": f"{r['text']} and"} for r in toy_rows[::4]]
+            ),
         }
         for task in remember:
             datasets[f"remember.{task.name}.valid"] = rows.version(home, toy_rows[1::3])

@@ -18,6 +18,8 @@ from holdfast.forgetting.watch import Watch
 from holdfast.records import HeadInfo
 from holdfast.selection import Selection
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 OLD = spec.Remember(name="old", train="a.csv", valid="a.csv", test="a.csv", head="mood", margin=0.4)
 TURNED = {"good", "nice", "bad", "nasty"}
@@ -118,7 +120,8 @@ def test_the_budget_holds_in_work(conflict) -> None:
     assert 0 < work["controller"] <= 0.3 * work["tuning"]
 
 
-def test_a_budget_that_pays_for_no_look_is_said_and_changes_nothing(conflict) -> None:
+def test_a_budget_that_pays_for_no_look_is_said_and_changes_nothing(conflict, monkeypatch) -> None:
+    monkeypatch.setattr(plan, "UPDATE", 0)  # a model this small spends all its time there
     tuning = conflict(control={"budget": 0.05})
     tuned = tuning.run()
     assert told(tuning, tuned)["said"] == "nothing was looked at: the budget does not pay for three looks"
@@ -189,7 +192,7 @@ def test_every_kind_of_tuning_can_be_drawn_back_and_written(conflict, kind: str)
     name = f"bert.{layer}.output.dense.weight"
     mask = torch.rand(32, 64, generator=torch.Generator().manual_seed(0)) < 0.5
     raw = {
-        "lora": {"chosen": Selection(lora=lora, seed=1), "training": {"learning_rate": 5e-2}},
+        "lora": {"chosen": Selection(added=lora, seed=1), "training": {"learning_rate": 5e-2}},
         "mask": {"chosen": Selection(partial={name: mask})},
         "patience": {"training": {"patience": 1}},
         "new head": {"learn": {"train": "a.csv", "head": "fresh"}},
@@ -201,6 +204,7 @@ def test_every_kind_of_tuning_can_be_drawn_back_and_written(conflict, kind: str)
 
 def test_too_large_valid_sets_are_sampled_and_that_is_said(conflict, monkeypatch) -> None:
     monkeypatch.setattr(plan, "LEAST_ROWS", 8)
+    monkeypatch.setattr(plan, "UPDATE", 0)
     tuning = conflict(control={"budget": 0.3, "attempts": 1})
     (attempt,) = told(tuning, tuning.run())["attempts"]
     assert all(8 <= some < every == 48 for some, every in attempt["rows"].values())
@@ -240,7 +244,6 @@ tune.tune(*parts, spec.Recipe(**given["Recipe"]), remember, home.Home(Path(given
 """
 
 
-@pytest.mark.slow
 def test_a_process_killed_by_the_system_during_a_look_is_continued_by_another(conflict, tmp_path) -> None:
     tuning = conflict()
     parts = (tuning.selected, tuning.assessed, tuning.validated, tuning.start, tuning.recipe)

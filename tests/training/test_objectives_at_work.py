@@ -57,25 +57,30 @@ def test_the_old_self_is_that_of_the_last_refresh_by_updates(accumulate: int, se
 def test_the_loss_is_worked_out_against_weights_that_were_kept(setup, started, monkeypatch) -> None:
     """What the trainer takes as the old logits are those of a model tuned up to the refresh and no further."""
     seen: dict[int, torch.Tensor] = {}
-    plain = objective.Older.logits
+    plain = objective.Older.on
 
-    def watched(self, batch, now):
-        found = plain(self, batch, now)
-        if batch.step in (4, 5):
-            kept = {name: p.detach().clone() for name, p in self.moving.items()}
-            for name, value in self.weights.items():
-                self.moving[name].data.copy_(value)
-            seen[batch.step] = found["mood"] - batch.again().logits("mood", range(len(batch.positions)))
-            for name, value in kept.items():
-                self.moving[name].data.copy_(value)
-            snapshots.append({name: value.clone() for name, value in self.weights.items()})
-        if batch.step == 3:
-            at_refresh.update({name: p.detach().clone() for name, p in self.moving.items()})
-        return found
+    def watched(self, batch):
+        old = plain(self, batch)
+
+        def ask(head, rows, now):
+            found = old(head, rows, now)
+            if batch.step in (4, 5):
+                kept = {name: p.detach().clone() for name, p in self.moving.items()}
+                for name, value in self.weights.items():
+                    self.moving[name].data.copy_(value)
+                seen[batch.step] = found - batch.again().logits("mood", range(len(batch.positions)))
+                for name, value in kept.items():
+                    self.moving[name].data.copy_(value)
+                snapshots.append({name: value.clone() for name, value in self.weights.items()})
+            if batch.step == 3:
+                at_refresh.update({name: p.detach().clone() for name, p in self.moving.items()})
+            return found
+
+        return ask
 
     snapshots: list[dict[str, torch.Tensor]] = []
     at_refresh: dict[str, torch.Tensor] = {}
-    monkeypatch.setattr(objective.Older, "logits", watched)
+    monkeypatch.setattr(objective.Older, "on", watched)
     setup(start=started, training=ONE_EPOCH, objective={"psft": 3}).run()
     assert furthest(snapshots[0], at_refresh) == furthest(snapshots[1], at_refresh) == 0.0
     assert all(difference.abs().max() == 0 for difference in seen.values())
@@ -112,13 +117,13 @@ def test_without_a_name_the_start_model_is_the_teacher(setup, started) -> None:
     texts = rows.texts(rows.read(made.home, made.validated.datasets["learn.train"]))
     model = models.load_with_head(started, made.home, "mood", made.validated.labels, 3)
     wanted = inference.logits(model, texts, max_length=16, precision="fp32")
-    assert torch.equal(work.objective.teacher["mood"].at([3, 1]), torch.from_numpy(wanted[[3, 1]]))
+    assert torch.equal(work.objective.teacher.by_head["mood"].at([3, 1]), torch.from_numpy(wanted[[3, 1]]))
     assert work.anchored_to != made_job(setup(start=started)).anchored_to
 
 
 def test_a_teachers_labels_are_put_in_the_students_order(setup, started, monkeypatch) -> None:
     made = setup(start=started, objective={"kd": "models:/t/1"})
-    straight = made_job(made, started).objective.teacher["mood"].logits
+    straight = made_job(made, started).objective.teacher.by_head["mood"].logits
     load = models.load
 
     def reversed_head(start, home):

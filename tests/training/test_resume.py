@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from holdfast import choices, models, selection, spec
 from holdfast import home as homes
-from holdfast import models, spec
 from holdfast.errors import HoldfastError
 from holdfast.selection import Selection
 from holdfast.training import checkpoints
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD = spec.Remember(name="old", train="a.csv", valid="a.csv", test="a.csv", head="mood")
@@ -45,19 +47,36 @@ def part_of_a_layer(setup) -> Selection:
 
 def lora(setup) -> Selection:
     targets = [f"encoder.layer.{i}.attention.self.query" for i in (0, 1)]
-    return Selection(lora={"r": 2, "lora_alpha": 4, "lora_dropout": 0.1, "target_modules": targets}, seed=2)
+    return Selection(added={"r": 2, "lora_alpha": 4, "lora_dropout": 0.1, "target_modules": targets}, seed=2)
+
+
+def chosen(raw):
+    """Return what makes the selection of a choice, for a setup."""
+
+    def make(setup) -> Selection:
+        tuning = setup()
+        model = models.load_with_head(tuning.start, tuning.home, "mood", ("negative", "positive"), 3)
+        return selection._united(model, None, choices.parse("parameters", raw, "parameters"))
+
+    return make
 
 
 METHODS = {
     "plain": {},
     "masked": {"chosen": part_of_a_layer},
     "lora": {"chosen": lora},
+    "pissa": {"chosen": chosen({"lora": {"kind": "pissa", "r": 2}})},
+    "houlsby": {"chosen": chosen({"houlsby": 2}), "schedule": ["plain", "wise"]},
+    "prefix": {"chosen": chosen({"prefix": 2})},
     "ulmfit": {"schedule": ["discriminative", "slanted", "unfreezing"]},
     "anchored": {"remember": (OLD,), "anchors": [{"l2sp": 0.5}, {"ewc": 0.5}, {"lwf": 1.0}, {"kl": {"batch": 3}}]},
     "replay": {"remember": (OLD,), "examples": {"replay": 0.2}},
     "psft": {"objective": {"psft": {"refresh": 4, "warm_up": 3}}},
     "psft from the start": {"objective": {"psft": "never"}},
     "target": {"objective": "target", "remember": (OLD,), "examples": {"replay": 0.2}},
+    "domain text": {"examples": {"domain-text": {"weight": 0.3, "batch": 3}}},
+    "pseudo-labels": {"examples": {"pseudo-labels": {"threshold": 0.51, "batch": 3, "refresh": 4}}},
+    "importance-scaled": {"remember": (OLD,), "schedule": ["importance-scaled", "warmup", "unfreezing"]},
     "patience": {"training": {"patience": 2, "learning_rate": 3e-2}},
 }
 
@@ -74,7 +93,7 @@ def test_resumed_in_mid_epoch_to_the_same_bytes(method: str, setup, started) -> 
     with pytest.raises(Killed):
         tuning.run(killer(11))
     last = checkpoints.newest(root)
-    steps = 8 if "examples" in METHODS[method] else 6
+    steps = 8 if "replay" in METHODS[method].get("examples", ()) else 6
     assert last is not None
     assert last.step % steps, "the checkpoint was meant to lie inside an epoch"
     assert tuning.run() == whole
@@ -135,7 +154,6 @@ tune.tune(*parts, spec.Recipe(**given["Recipe"]), (), home.Home(Path(given["home
 """
 
 
-@pytest.mark.slow
 def test_a_process_killed_by_the_system_is_continued_by_another(setup, started, tmp_path) -> None:
     tuning = setup(start=started, training={"checkpoints_per_epoch": 2})
     whole = tuning.run()

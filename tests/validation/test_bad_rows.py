@@ -204,3 +204,20 @@ def test_nothing_left_stops_the_run(validate, good):
 def test_an_unknown_expectation_names_the_nearest():
     with pytest.raises(BadInput, match=r"learn.expect.*no expectation named `no-duplicate`.*`no-duplicates`"):
         expectations.chosen(["no-empty-text", "no-duplicate"])
+
+
+def test_texts_without_labels_are_set_aside_where_empty_repeated_or_in_a_test_set(validate, good, home):
+    leak = good["learn.test"][2]["text"].upper()
+    texts = [{"id": str(i), "text": text} for i, text in enumerate(["new words", " ", "New  words", leak, "others"])]
+    with pytest.raises(BadInput, match="3 of 5 rows are bad"):
+        validate({**good, "learn.unlabelled": texts})
+    found = validate({**good, "learn.unlabelled": texts}, reject_at_most=0.7)
+    kept = found.datasets["learn.unlabelled"]
+    assert [row["text"] for row in rows.read(home, kept)] == ["new words", "others"]
+    assert found.quarantined == 3
+    told = {e.expectation: e.example for e in found.expectations if e.dataset == "learn.unlabelled" and not e.success}
+    assert told == {
+        "no-empty-text": "row 2: the text is empty",
+        "no-duplicates": "row 3: the same text is in row 1",
+        "no-leak-into-test": "row 4: the same text is in learn.test, row 3",
+    }

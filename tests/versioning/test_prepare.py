@@ -51,6 +51,17 @@ def test_every_role_gets_a_version_of_its_rows(files, home, toy_rows):
     assert version.digest == hashlib.sha256(lines.encode()).hexdigest()
 
 
+def test_texts_without_labels_are_read_as_texts_alone_and_never_split(files, home, tmp_path):
+    tables.write(tmp_path / "texts.csv", [{"text": f"words {n}", "label": "left out", "id": f"t{n}"} for n in range(9)])
+    found = prepare(Learn(train=files["train"], unlabelled=str(tmp_path / "texts.csv")), [], 7, home)
+    assert list(found) == ["learn.train", "learn.valid", "learn.test", "learn.unlabelled"]
+    assert rows.read(home, found["learn.unlabelled"]) == [{"id": f"t{n}", "text": f"words {n}"} for n in range(9)]
+    assert found["learn.unlabelled"].labels == {}
+    tables.write(tmp_path / "texts.csv", [{"words": "no such column"}])
+    with pytest.raises(BadInput, match="`text`"):
+        prepare(Learn(train=files["train"], unlabelled=str(tmp_path / "texts.csv")), [], 7, home)
+
+
 def test_the_digest_changes_if_and_only_if_a_row_does(files, home):
     learn = Learn(**files)
     first = prepare(learn, [], 7, home)
