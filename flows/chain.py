@@ -30,11 +30,11 @@ def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], 
     def one(path: Path, changes: list[str]) -> Result:
         return Result(**asyncio.run(adapt(str(path), changes, str(home.path))))
 
-    for needed in _needed(file, overrides, home):
-        announce(f"{needed}: makes the start model of {file}; running it first")
-        first = one(needed, [])
+    for path in needed(file, overrides, home):
+        announce(f"{path}: makes the start model of {file}; running it first")
+        first = one(path, [])
         if first.verdict != "promoted":
-            raise HoldfastError(f"{needed}: was not promoted ({first.reason}), so {file} has nothing to start from")
+            raise HoldfastError(f"{path}: was not promoted ({first.reason}), so {file} has nothing to start from")
     return one(file, overrides)
 
 
@@ -50,7 +50,7 @@ def _import_early() -> None:
     timer.start()
 
 
-def _needed(file: Path, overrides: list[str], home: Home) -> list[Path]:
+def needed(file: Path, overrides: list[str], home: Home) -> list[Path]:
     """Return the files to run before `file`, the first one first."""
     from holdfast.registry import versions
 

@@ -57,7 +57,7 @@ def plain(value: Any) -> Any:
 
 
 def datasets(versions: dict[str, DatasetVersion], *roles: str) -> dict[str, str]:
-    """Return the digests of the datasets whose last role is one of `roles` (`train`, `valid`, `test`)."""
+    """Return the digests of the datasets whose last role is one of `roles` (`train`, `valid` ...)."""
     return {key: version.digest for key, version in versions.items() if key.rpartition(".")[2] in roles}
 
 
@@ -68,7 +68,12 @@ def heads(remember: Iterable[Any]) -> list[list[str | None]]:
 
 def promises(remember: Iterable[Any]) -> list[list[Any]]:
     """Return each remembered task's name and head with its margin and confidence, for the stages that judge by them."""
-    return [[item.name, item.head, item.margin, item.confidence] for item in remember]
+    return [[item.name, item.head, item.margin, item.confidence, *answers(item)] for item in remember]
+
+
+def answers(section: Any) -> list[Any]:
+    """Return how a task's answers are judged and how long they may be, nothing for classification."""
+    return [section.metric, section.max_new_tokens] if section.metric else []
 
 
 def modules(axis: choices.Axis, chosen: choices.Choices) -> list[str]:

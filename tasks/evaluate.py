@@ -13,7 +13,8 @@ def _sees(parameters: dict[str, Any]) -> list[Any]:
     contract = caching.promises(parameters["remember"])
     versions = [parameters["tuned"].adapter, parameters["start"], parameters["champion"]]
     data = [caching.datasets(validated.datasets, "train", "test"), validated.labels, parameters["learn"].head]
-    return [versions, data, contract, training.max_length, training.precision]
+    answers = caching.answers(parameters["learn"])
+    return [versions, data, contract, training.max_length, training.precision, answers]
 
 
 @caching.stage("holdfast.forgetting.evaluate", _sees)

@@ -17,6 +17,8 @@ def prepare(pipeline: Pipeline, home: Home) -> dict[str, Any]:
 
     datasets = versioning.prepare(pipeline.learn, pipeline.remember, pipeline.training.seed, home)
     found = Prepared(
-        start=start.resolve(pipeline.start, home), datasets=datasets, teacher=start.teacher(pipeline, home)
+        start=start.resolve(pipeline.start, home, pipeline.task),
+        datasets=datasets,
+        teacher=start.teacher(pipeline, home),
     )
     return found.model_dump(mode="json")

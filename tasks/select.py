@@ -13,18 +13,24 @@ def _sees(parameters: dict[str, Any]) -> list[Any]:
     recipe, validated = parameters["recipe"], parameters["validated"]
     plain = [parameters["assessed"].artifact, parameters["start"], parameters["parameters"]]
     plain += [recipe.head, validated.labels, recipe.training.seed]
-    if "auto" not in parameters["parameters"]:
+    if not _sees_data(parameters):
         return plain
-    data = caching.datasets(validated.datasets, "train", "valid")
+    data = caching.datasets(validated.datasets, "train", "valid", "unlabelled")
     tuning = [recipe.model_dump(mode="json", exclude={"control"}), parameters["teacher"]]
     return [*plain, data, tuning, caching.promises(parameters["remember"])]
 
 
 def _choices(parameters: dict[str, Any]) -> list[str]:
     chosen = caching.modules("parameters", parameters["parameters"])
-    if "auto" not in parameters["parameters"]:
+    if not _sees_data(parameters):
         return chosen
     return [*chosen, "holdfast.auto.choose", *caching.method(parameters["recipe"])]
+
+
+def _sees_data(parameters: dict[str, Any]) -> bool:
+    from holdfast import selection
+
+    return "auto" in parameters["parameters"] or bool(selection.learning(parameters["parameters"]))
 
 
 @caching.stage("holdfast.selection", _sees, _choices)
@@ -45,7 +51,9 @@ def select(
         chosen = choose.choose(assessed, validated, start, parameters, recipe, remember, home, teacher)
     else:
         from holdfast import selection
+        from holdfast.training.job import Given
 
         head, labels, seed = recipe.head, validated.labels, recipe.training.seed
-        chosen = selection.select(assessed, start, parameters, head, labels, seed, home)
+        given = Given(None, assessed, validated, start, recipe, remember, home, teacher)
+        chosen = selection.select(assessed, start, parameters, head, labels, seed, home, given)
     return chosen.model_dump(mode="json")

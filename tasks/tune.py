@@ -11,10 +11,20 @@ from tasks import caching
 
 def _sees(parameters: dict[str, Any]) -> list[Any]:
     validated, recipe, remember = (parameters[name] for name in ("validated", "recipe", "remember"))
-    data = [caching.datasets(validated.datasets, "train", "valid"), validated.labels]
-    importance = parameters["assessed"].artifact if "ewc" in recipe.anchors else None
-    models = [parameters["start"], parameters["teacher"]]
+    data = [caching.datasets(validated.datasets, "train", "valid", "unlabelled"), validated.labels]
+    importance = parameters["assessed"].artifact if recipe.reads_importance else None
+    models = [parameters["start"], parameters["teacher"], _judged(recipe)]
     return [parameters["selected"].artifact, importance, data, models, recipe, caching.promises(remember)]
+
+
+def _judged(recipe: Recipe) -> Any:
+    """Return what the answers in a model's own words depend on beside data and model."""
+    from holdfast import choices
+
+    if "self" not in recipe.examples:
+        return None
+    options = choices.options("examples", "self", recipe.examples["self"])
+    return choices.load("examples", "self").key(options, recipe.metric)
 
 
 def _choices(parameters: dict[str, Any]) -> list[str]:

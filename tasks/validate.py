@@ -10,7 +10,7 @@ from tasks import caching
 
 def _sees(parameters: dict[str, Any]) -> list[Any]:
     learn: Learn = parameters["learn"]
-    rules = [learn.expect, learn.reject_at_most, learn.head, parameters["max_length"]]
+    rules = [learn.expect, learn.reject_at_most, learn.head, parameters["max_length"], caching.answers(learn)]
     return [parameters["datasets"], parameters["start"], rules, caching.promises(parameters["remember"])]
 
 

@@ -8,7 +8,25 @@ from typing import Any
 
 import typer
 
-from flows.cli import check, common, data, export, init, methods, predict, promote, reset, run, show, versions
+from flows.cli import (
+    check,
+    common,
+    compare,
+    data,
+    export,
+    init,
+    label,
+    merge,
+    methods,
+    monitor,
+    predict,
+    promote,
+    reset,
+    run,
+    show,
+    student,
+    versions,
+)
 
 app = typer.Typer(
     name="holdfast",
@@ -22,11 +40,17 @@ app = typer.Typer(
 app.command()(init.init)
 app.command()(check.check)
 app.command()(run.run)
+app.command()(compare.compare)
 app.command()(versions.versions)
 app.command()(show.show)
 app.command()(methods.methods)
 app.command()(predict.predict)
+app.command()(label.label)
+app.command()(monitor.monitor)
+app.command()(monitor.decisions)
 app.command()(export.export)
+app.command()(merge.merge)
+app.command()(student.student)
 app.command()(promote.promote)
 app.command()(promote.rollback)
 app.add_typer(data.app, name="data", help=data.__doc__)

@@ -25,7 +25,7 @@ def check(
 
         pipeline = spec.load(file, set_)
         datasets = prepare.prepare(pipeline.learn, pipeline.remember, pipeline.training.seed, place)
-        model = start.resolve(pipeline.start, place)
+        model = start.resolve(pipeline.start, place, pipeline.task)
         start.teacher(pipeline, place)
         found = validate.validate(
             datasets, model, pipeline.learn, pipeline.remember, pipeline.training.max_length, place

@@ -10,33 +10,63 @@ import typer
 
 from flows.cli import common
 
+_BASES = {"classification": "all-MiniLM-L6-v2", "generation": "kelp"}
 _TEXT_NAMES = ("text", "sentence", "message", "tweet", "review", "query", "content", "comment", "utterance")
+_PROMPT_NAMES = ("prompt", "question", "instruction", "input", "source")
+_ANSWER_NAMES = ("answer", "response", "output", "completion", "solution", "target")
 _LABEL_NAMES = ("label", "category", "class", "intent", "sentiment", "topic", "emotion", "target")
+_NAMES = (_PROMPT_NAMES, _ANSWER_NAMES, _TEXT_NAMES, _LABEL_NAMES)
+_KINDS = {"classification": ("text", "label"), "generation": ("prompt", "answer")}
 
 
 def init(
-    data: Annotated[Path, typer.Argument(help="A CSV, TSV, JSONL or Parquet file with texts and labels.")],
+    data: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet: texts and labels, or prompts and answers.")],
     output: Annotated[Path | None, typer.Option(help="The file to write; else DATA's name with .yaml, here.")] = None,
+    task: Annotated[str | None, typer.Option(help="classification or generation; else what the columns say.")] = None,
+    start: Annotated[str | None, typer.Option(help="What to start from; else the small base that suits.")] = None,
     json: common.JsonOption = False,
 ) -> None:
-    """Write a six-line pipeline file that learns DATA."""
+    """Write a six-line pipeline file that learns DATA, or one of seven lines where prompts have answers."""
     with common.guarded(json):
         common.quiet()
         from holdfast import tables
         from holdfast.errors import BadInput
 
         columns = list(tables.read(data)[0])
-        text, label = _guess(columns, _TEXT_NAMES), _guess(columns, _LABEL_NAMES)
-        if not text or not label or text == label:
-            expected = "a column of texts and one of labels"
-            remedy = f"Rename them to `text` and `label`; the file has {', '.join(columns)}."
+        chosen = _task(task, columns)
+        kinds, found = _KINDS[chosen], _columns(columns, chosen)
+        if None in found or found[0] == found[1]:
+            expected = f"a column of {kinds[0]}s and one of {kinds[1]}s"
+            remedy = f"Rename them to `{kinds[0]}` and `{kinds[1]}`; the file has {', '.join(columns)}."
             raise BadInput("cannot tell which columns to learn from", file=data, expected=expected, remedy=remedy)
         target = output or Path(f"{_name(data)}.yaml")
-        _write(target, _lines(data, target, text, label))
+        named = [f"  {kind}: {column}" for kind, column in zip(kinds, found, strict=True)]
+        said = [f"task: {chosen}"] if chosen == "generation" else []
+        _write(target, _lines(data, target, said, start or _BASES[chosen], named))
         if json:
             common.print_json({"file": str(target)})
         else:
             typer.echo(f"wrote {target}; now: holdfast run {target}")
+
+
+def _task(task: str | None, columns: list[str]) -> str:
+    """Return the task: as said, else generation where only prompts and answers are found by their usual names.
+
+    Raises `BadInput` for an unknown one.
+    """
+    from holdfast.errors import BadInput
+
+    if task is not None and task not in _KINDS:
+        raise BadInput(f"no task `{task}`", key="--task", expected="classification or generation")
+    lower = {column.lower() for column in columns}
+    prompts, answers, texts, labels = (not lower.isdisjoint(names) for names in _NAMES)
+    return task or ("generation" if prompts and answers and not (texts and labels) else "classification")
+
+
+def _columns(columns: list[str], task: str) -> tuple[str | None, str | None]:
+    prompts, answers, texts, labels = _NAMES
+    first, second = (prompts, answers) if task == "generation" else (texts, labels)
+    return _guess(columns, first), _guess(columns, second)
 
 
 def _write(target: Path, text: str) -> None:
@@ -65,7 +95,7 @@ def _guess(columns: list[str], names: tuple[str, ...]) -> str | None:
     return exact[0] if exact else lower[near[0]] if near else None
 
 
-def _lines(data: Path, target: Path, text: str, label: str) -> str:
+def _lines(data: Path, target: Path, task: list[str], start: str, columns: list[str]) -> str:
     try:
         path = data.resolve().relative_to(target.resolve().parent)
     except ValueError:
@@ -73,11 +103,11 @@ def _lines(data: Path, target: Path, text: str, label: str) -> str:
     return "\n".join(
         [
             f"name: {_name(data)}",
-            "start: {model: all-MiniLM-L6-v2}",
+            *task,
+            f"start: {{model: {start}}}",
             "learn:",
             f"  train: {path}",
-            f"  text: {text}",
-            f"  label: {label}",
+            *columns,
             "",
         ]
     )

@@ -28,7 +28,7 @@ def run(
 
         with bars.plain_lines() if json else bars.best():
             result = chain.run(file, set_ or [], place, announce=_announce)
-        _show(result, json)
+        show(result, json)
         raise typer.Exit(0 if result.verdict == "promoted" else 3)
 
 
@@ -36,7 +36,8 @@ def _announce(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _show(result: Any, as_json: bool) -> None:
+def show(result: Any, as_json: bool) -> None:
+    """Print the result of a run."""
     from holdfast import report
 
     if as_json:

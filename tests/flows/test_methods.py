@@ -19,6 +19,7 @@ def test_every_choice_by_itself_is_accepted() -> None:
     assert {str(choice): reason for choice in support.every() if (reason := support.refusal(choice))} == {}
 
 
+@pytest.mark.slow
 def test_every_pair_is_asked_for() -> None:
     every = [Choice(axis, name) for axis in choices.AXES for name in choices.names(axis)]
     found = support.pairs()
@@ -48,7 +49,8 @@ def test_what_needs_old_data_is_found() -> None:
 @pytest.mark.parametrize("name", list(methods.PRESETS))
 def test_every_preset_is_a_file_that_can_be_read(name: str) -> None:
     old = {"name": "old", "train": "b.csv", "valid": "b.csv", "test": "b.csv"}
-    pipeline = spec.parse({**LEARN, "method": name, "remember": [old]}, Path("t.yaml"))
+    generates = {"task": "generation"} if "self" in methods.PRESETS[name].get("examples", []) else {}
+    pipeline = spec.parse({**LEARN, **generates, "method": name, "remember": [old]}, Path("t.yaml"))
     assert pipeline.method == name
     assert {key: list(getattr(pipeline, key)) for key in methods.PRESETS[name]} == {
         key: [value] if isinstance(value, str) else list(value) for key, value in methods.PRESETS[name].items()
@@ -69,6 +71,7 @@ def test_distillation_without_a_teacher_is_refused() -> None:
         spec.parse({**LEARN, "objective": "kd"}, Path("t.yaml"))
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_presets_and_the_pairs() -> None:
     command = [sys.executable, "-c", "from flows.cli import main; main()", "methods"]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)

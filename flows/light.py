@@ -1,0 +1,53 @@
+"""Stages without Prefect, for work of many small runs: the same tasks, under the same cache keys, with no server."""
+
+import time
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+from prefect import Task
+
+from flows.stages import artifacts
+from holdfast import leftovers
+from holdfast.comparison import units
+from holdfast.home import Home
+from holdfast.records import Record
+
+Given = TypeVar("Given", bound=Record)
+
+
+class Kept(Record):
+    """What a stage returned, and how long it took."""
+
+    record: dict
+    seconds: float
+
+
+class Light:
+    """Runs stages in one home and keeps what those with a cache key return as JSON in the home."""
+
+    def __init__(self, home: Home) -> None:
+        leftovers.remove_halves(home)
+        self.home = home
+        self.seconds = 0.0
+
+    def run(self, stage: Task, gives: type[Given], **inputs: Any) -> Given:
+        """Return a stage's record, its artifacts whole; what the stage took, now or then, is added to `seconds`."""
+        given = {**inputs, "home": self.home}
+        key: Any = stage.cache_key_fn
+        place = self.home.path / "comparison" / "stages" / f"{key(SimpleNamespace(task=stage), given)}.json"
+        try:
+            kept = Kept.model_validate_json(place.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            kept = None
+        if kept is None or not self._whole(gives(**kept.record)):
+            begun = time.perf_counter()
+            kept = Kept(record=stage.fn(**given), seconds=round(time.perf_counter() - begun, 3))
+            units.whole(place, kept.model_dump_json())
+        self.seconds += kept.seconds
+        return gives(**kept.record)
+
+    def _whole(self, record: Record) -> bool:
+        damaged = [artifact for artifact in artifacts(record) if not self.home.store.holds(artifact)]
+        for artifact in damaged:
+            self.home.store.discard(artifact)
+        return not damaged

@@ -1,0 +1,82 @@
+"""The flow `monitor`: take the complete windows, watch each against the reference, decide, and write down why."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect import flow
+
+from flows import chain
+from flows.stages import Stages
+from holdfast import home as homes
+from holdfast import spec
+from holdfast.decisions import book, retrain, rounds
+from holdfast.decisions.records import Decision
+from holdfast.drift.champion import Champion
+from holdfast.drift.reference import Reference
+from holdfast.drift.watch import Taken, Watched
+from holdfast.home import Home
+from holdfast.records import DatasetVersion, Result
+from tasks import watch as watching
+
+
+@flow(name="monitor", flow_run_name="monitor {file}", persist_result=False)
+async def monitor(file: str, overrides: list[str], home: str, data: str | None, manual: str | None) -> list[dict]:
+    """Do one round of watching; return its decisions (`holdfast.decisions.records.Decision`), oldest window first."""
+    pipeline, stages = spec.load(Path(file), overrides), Stages(homes.make(Path(home)))
+    place, now = stages.home, datetime.now(UTC)
+    at = now.isoformat(timespec="milliseconds")
+
+    champion = Champion(**watching.champion(pipeline.registered_name, place))
+    dataset = DatasetVersion(**watching.reference_rows(champion, pipeline, place))
+    reference = await stages.run(
+        watching.reference, Reference, champion=champion, dataset=dataset, pipeline=pipeline
+    )  # fmt: skip
+    windows = watching.windows(pipeline, Path(data) if data else None, now.timestamp(), place)
+
+    decisions: list[Decision] = []
+    for window in [Taken(**taken) for taken in windows]:
+        if window.decided and manual is None:
+            decisions.append(rounds.known(champion, window, place))
+            continue
+        watched = Watched(**watching.watch(window, reference, champion, pipeline, place))
+        decisions.append(Decision(**watching.decide(champion, watched, pipeline, at, manual, place)))
+    if not windows:
+        decisions.append(Decision(**watching.decide(champion, None, pipeline, at, manual, place)))
+    return [decision.model_dump(mode="json") for decision in decisions]
+
+
+def once(
+    file: Path,
+    overrides: list[str],
+    home: Home,
+    data: Path | None = None,
+    manual: str | None = None,
+    act: bool = False,
+    announce: Callable[[str], None] = lambda line: None,
+) -> tuple[list[Decision], Result | None]:
+    """Do one round and, with `act`, the adaptation that a decision asks for and none has done yet.
+
+    Raises `Conflict` where an adaptation of the name is under way.
+    """
+    from flows import server
+
+    server.end_with_us()
+    found = asyncio.run(monitor(str(file), overrides, str(home.path), str(data) if data else None, manual))
+    decisions = [Decision(**decision) for decision in found]
+    last = decisions[-1]
+    wanted = book.at(home).pending(last.name, last.version, last.episode) if act else None
+    if wanted is None:
+        return decisions, None
+    announce(f"adapting {wanted.name} as decided at {wanted.at}: {wanted.reason}")
+    return decisions, _act(wanted, file, overrides, home)
+
+
+def _act(decision: Decision, file: Path, overrides: list[str], home: Home) -> Result:
+    pipeline, written = spec.load(file, overrides), book.at(home)
+    begun = written.begin(decision, pipeline.monitor.retrain.longest, datetime.now(UTC).isoformat())
+    planned = retrain.plan(decision, pipeline, home)
+    result = chain.run(planned, [], home)
+    written.end(begun, retrain.told(result), datetime.now(UTC).isoformat())
+    return result
