@@ -1,6 +1,6 @@
 """Is the contract kept? The same full fine-tuning with the controller off and on, five seeds, a made and a real pair.
 
-    HOLDFAST_DATA=../shared/data .venv/bin/python benchmarks/contract/run.py               # about an hour on two cores
+    HOLDFAST_DATA=../shared/data .venv/bin/python benchmarks/contract/run.py    # about an hour on one core
     .venv/bin/python benchmarks/contract/run.py --table                    # only the table again, from the numbers kept
     .venv/bin/python benchmarks/contract/run.py --pairs made --seeds 1     # a part; what was run is not run again
 

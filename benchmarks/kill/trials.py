@@ -26,17 +26,18 @@ def method(folder: Path, name: str, home: Home, validated: spine.Records) -> dic
     file = world.pipeline(folder, name)
     try:
         _, known = spine.child(spine.run, file, [], home, validated, "evaluate")
-        return _tuning(file, home, known) | _registering(file, home, known)
+        return _tuning(file, home, known, world.WITHOUT.get(name, ())) | _registering(file, home, known)
     except RuntimeError as error:
         return {points.ALL[0].name: f"failed: {error}"}
 
 
-def _tuning(file: Path, home: Home, known: spine.Records) -> dict[str, str]:
+def _tuning(file: Path, home: Home, known: spine.Records, without: tuple[str, ...]) -> dict[str, str]:
     adapter = known["tune"].adapter
     wanted = contents(home.store.path(adapter))
     home.store.discard(adapter)
     before = {stage: record for stage, record in known.items() if stage not in ("tune", "evaluate")}
-    said = {point.name: _tuned(point, file, home, before, adapter) for point in points.TUNE}
+    passed = [point for point in points.TUNE if point.name not in without]
+    said = {point.name: _tuned(point, file, home, before, adapter) for point in passed}
     _, again = spine.child(spine.run, file, [], home, before, "tune")
     same = contents(home.store.path(again["tune"].adapter)) == wanted
     return _all(said, next(leftovers(home), "") if same else "OTHER BYTES")

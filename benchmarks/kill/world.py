@@ -12,6 +12,7 @@ CUES = {"positive": ["good", "fine", "great", "nice"], "negative": ["bad", "awfu
 THINGS, FILLERS, MARKS = ["movie", "food", "service"], ["very", "and", "the", "a"], ["indeed", "truly"]
 ROWS = {"train": range(0, 24), "valid": range(24, 36), "test": range(36, 60)}
 _BASE = {"parameters": {"layers": [0, 1]}}
+_WITH_TEXTS = {**{part: f"new-{part}.csv" for part in ROWS}, "unlabelled": "texts.csv"}
 # What a choice needs besides its defaults; a choice that is not named here runs with those.
 OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("parameters", "layers"): {"parameters": {"layers": [0]}},
@@ -20,9 +21,26 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("parameters", "lora"): {"parameters": {"lora": 2}},
     ("parameters", "auto"): {"parameters": {"auto": {"most": 2, "budget": 1.0}}},
     ("parameters", "circuit"): {"parameters": {"circuit": 3}},
+    ("parameters", "spt"): {"parameters": {"spt": {"share": 0.3, "r": 1}}},
+    ("parameters", "diff-pruning"): {"parameters": {"diff-pruning": {"share": 0.1, "epochs": 0.5}}},
     ("examples", "replay"): {"examples": {"replay": 0.5}},
+    ("examples", "domain-text"): {"examples": "domain-text", "learn": _WITH_TEXTS},
+    ("examples", "pseudo-labels"): {
+        "examples": {"pseudo-labels": {"threshold": 0.51, "refresh": 4}},
+        "learn": _WITH_TEXTS,
+    },
     ("objectives", "hybrid-kd"): {"objective": {"hybrid-kd": {"teacher": "models:/first@champion"}}},
 }
+# Choices that are several methods: what is drawn, decomposed or kept otherwise.
+VARIANTS: dict[str, dict[str, Any]] = {
+    **{
+        f"parameters/lora-{kind}": {"parameters": {"lora": {"kind": kind, "r": 2}}}
+        for kind in ("dora", "pissa", "corda")
+    },
+    "parameters/lora-osf": {"parameters": {"lora": {"kind": "osf"}}},
+    "parameters/mask-random": {"parameters": {"mask": {"share": 0.2, "by": "random"}}},
+}
+WITHOUT = {"schedules/wise": ("controller's look", "look not yet noted")}  # not passed: it has no controller
 _KEYS = {"objectives": "objective", "schedules": "schedule"}
 
 
@@ -32,20 +50,21 @@ def make(folder: Path) -> Path:
     for part, numbers in ROWS.items():
         _write(folder / f"{part}.csv", numbers, turned=False)
         _write(folder / f"new-{part}.csv", numbers, turned=True)
+    _write(folder / "texts.csv", range(60, 84), turned=True)
     raw = {"name": "first", "start": {"model": "encoder"}, "learn": {part: f"{part}.csv" for part in ROWS}}
     return _file(folder, raw | {"parameters": "full", "training": _training(epochs=12), "gate": _gate()})
 
 
 def methods() -> list[str]:
-    """Return every choice of every axis as `axis/choice`, those added later too."""
+    """Return every choice of every axis as `axis/choice`, those added later too, and the variants."""
     axes = sorted(choices.AXES, key="parameters anchors examples schedules objectives".find)
-    return [f"{axis}/{name}" for axis in axes for name in choices.names(axis)]
+    return [*(f"{axis}/{name}" for axis in axes for name in choices.names(axis)), *VARIANTS]
 
 
 def pipeline(folder: Path, method: str) -> Path:
     """Write the pipeline file of a method, which starts from `first` and remembers it; return it."""
     axis, _, name = method.partition("/")
-    chosen = OPTIONS.get((axis, name), {_KEYS.get(axis, axis): [name]})
+    chosen = VARIANTS.get(method) or OPTIONS.get((axis, name), {_KEYS.get(axis, axis): [name]})
     remember = [{"name": "old", **{part: f"{part}.csv" for part in ROWS}, "margin": 0.99}]
     raw = {
         "name": method.replace("/", "-"),
@@ -53,7 +72,7 @@ def pipeline(folder: Path, method: str) -> Path:
         "learn": {part: f"new-{part}.csv" for part in ROWS},
         "remember": remember,
         "assess": {"examples": 8},
-        "control": {"budget": 1.0, "attempts": 1},
+        "control": {"budget": 1.0, "attempts": 1, "interpolations": [0.5]},  # so that looks along the way can be paid
         "training": _training(epochs=2.5),
         "gate": _gate(),
     }
