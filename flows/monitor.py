@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from prefect import flow
 
 from flows import chain
 from flows.stages import Stages
+from holdfast import clock, spec
 from holdfast import home as homes
-from holdfast import spec
 from holdfast.decisions import book, retrain, rounds
 from holdfast.decisions.records import Decision
 from holdfast.drift.champion import Champion
@@ -25,8 +25,7 @@ from tasks import watch as watching
 async def monitor(file: str, overrides: list[str], home: str, data: str | None, manual: str | None) -> list[dict]:
     """Do one round of watching; return its decisions (`holdfast.decisions.records.Decision`), oldest window first."""
     pipeline, stages = spec.load(Path(file), overrides), Stages(homes.make(Path(home)))
-    place, now = stages.home, datetime.now(UTC)
-    at = now.isoformat(timespec="milliseconds")
+    place, now, at = stages.home, clock.now(), clock.text()
 
     champion = Champion(**watching.champion(pipeline.registered_name, place))
     dataset = DatasetVersion(**watching.reference_rows(champion, pipeline, place))
@@ -55,28 +54,31 @@ def once(
     manual: str | None = None,
     act: bool = False,
     announce: Callable[[str], None] = lambda line: None,
+    now: datetime | None = None,
 ) -> tuple[list[Decision], Result | None]:
     """Do one round and, with `act`, the adaptation that a decision asks for and none has done yet.
 
-    Raises `Conflict` where an adaptation of the name is under way.
+    All that is written down has the time `now`, by default the machine's (see `holdfast.clock`). Raises `Conflict`
+    where an adaptation of the name is under way.
     """
     from flows import server
 
     server.end_with_us()
-    found = asyncio.run(monitor(str(file), overrides, str(home.path), str(data) if data else None, manual))
-    decisions = [Decision(**decision) for decision in found]
-    last = decisions[-1]
-    wanted = book.at(home).pending(last.name, last.version, last.episode) if act else None
-    if wanted is None:
-        return decisions, None
-    announce(f"adapting {wanted.name} as decided at {wanted.at}: {wanted.reason}")
-    return decisions, _act(wanted, file, overrides, home)
+    with clock.at(now):
+        found = asyncio.run(monitor(str(file), overrides, str(home.path), str(data) if data else None, manual))
+        decisions = [Decision(**decision) for decision in found]
+        last = decisions[-1]
+        wanted = book.at(home).pending(last.name, last.version, last.episode) if act else None
+        if wanted is None:
+            return decisions, None
+        announce(f"adapting {wanted.name} as decided at {wanted.at}: {wanted.reason}")
+        return decisions, _act(wanted, file, overrides, home)
 
 
 def _act(decision: Decision, file: Path, overrides: list[str], home: Home) -> Result:
     pipeline, written = spec.load(file, overrides), book.at(home)
-    begun = written.begin(decision, pipeline.monitor.retrain.longest, datetime.now(UTC).isoformat())
+    begun = written.begin(decision, pipeline.monitor.retrain.longest, clock.text())
     planned = retrain.plan(decision, pipeline, home)
     result = chain.run(planned, [], home)
-    written.end(begun, retrain.told(result), datetime.now(UTC).isoformat())
+    written.end(begun, retrain.told(result), clock.text())
     return result

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast import digests, tables
+from holdfast import clock, digests, tables
 from holdfast.drift import times, windows
 from holdfast.drift.settings import Columns
 from holdfast.errors import BadInput
@@ -56,7 +55,7 @@ def append(
     predicted twice is counted once, and has the time `now`. Raises `BadInput` for a time that is none.
     """
     columns = Columns()
-    now = now or datetime.now(UTC).isoformat(timespec="seconds")
+    now = now or clock.text("seconds")
     rows = [gathered(row, number) for number, row in enumerate(predicted, 1)]
     by_day: dict[str, list[Row]] = defaultdict(list)
     for row in windows.identified(rows, columns):
@@ -114,7 +113,7 @@ def label(home: Home, name: str, file: Path, id_: str = "id", label_: str = "lab
     mark = digests.of_json(rows)[:24]
     repeated = any(path.stem.endswith(mark) for path in folder.glob("*.parquet"))
     if not repeated:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        stamp = clock.now().strftime("%Y%m%dT%H%M%S%f")
         tables.write(folder / f"{stamp}-{mark}.parquet", rows)
     unknown = [name for name in given if name not in known]
     corrected = [name for name, value in given.items() if known.get(name) not in (None, value)]

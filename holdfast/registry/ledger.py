@@ -17,7 +17,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import IntegrityError
 
-from holdfast import digests
+from holdfast import clock, digests
 from holdfast.errors import BadInput, Conflict
 from holdfast.home import Home
 from holdfast.records import Record
@@ -227,4 +227,4 @@ def moment(milliseconds: int) -> str:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return clock.text()
