@@ -7,11 +7,11 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows import chain
+from flows import act as acting
 from flows.stages import Stages
 from holdfast import clock, spec
 from holdfast import home as homes
-from holdfast.decisions import book, retrain, rounds
+from holdfast.decisions import book, rounds
 from holdfast.decisions.records import Decision
 from holdfast.drift.champion import Champion
 from holdfast.drift.reference import Reference
@@ -72,13 +72,4 @@ def once(
         if wanted is None:
             return decisions, None
         announce(f"adapting {wanted.name} as decided at {wanted.at}: {wanted.reason}")
-        return decisions, _act(wanted, file, overrides, home)
-
-
-def _act(decision: Decision, file: Path, overrides: list[str], home: Home) -> Result:
-    pipeline, written = spec.load(file, overrides), book.at(home)
-    begun = written.begin(decision, pipeline.monitor.retrain.longest, clock.text())
-    planned = retrain.plan(decision, pipeline, home)
-    result = chain.run(planned, [], home)
-    written.end(begun, retrain.told(result), clock.text())
-    return result
+        return decisions, asyncio.run(acting.act(wanted.key, file, overrides, home))

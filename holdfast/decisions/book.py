@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,11 +18,13 @@ from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import IntegrityError
 
 from holdfast import digests
-from holdfast.decisions.records import Adaptation, Decision
+from holdfast.decisions.records import Adaptation, Decision, Event
 from holdfast.decisions.rule import Past, under_way
 from holdfast.errors import BadInput, Conflict
 from holdfast.home import Home
 from holdfast.registry import ledger, schema
+
+ATTEMPTS = 3  # how often an adaptation may fail before its decision is left alone
 
 
 class Book(schema.Database):
@@ -48,13 +52,19 @@ class Book(schema.Database):
                 return next(known for known in _decisions(connection, decision.name) if known.key == decision.key)
         return decision
 
+    def find(self, name: str, key: str) -> Decision:
+        """Return a decision to retrain; raises `BadInput` where the book has none of that name and key."""
+        with self._begin() as connection:
+            return _wanted(connection, name, key)
+
     def pending(self, name: str, version: str, episode: str | None) -> Decision | None:
         """Return the newest decision to retrain a version that no finished adaptation has used up.
 
-        One that was made in an episode of drift counts only while `episode`, the present one, is still that.
+        One that was made in an episode of drift counts only while `episode`, the present one, is still that. One whose
+        adaptations failed `ATTEMPTS` times is left alone.
         """
         past = self.past(name)
-        used = {event.decision for event in past.adaptations if event.event == "end"}
+        used = _used_up(past.adaptations)
         wanted = [d for d in past.decisions if d.outcome == "retrain" and d.version == version and d.key not in used]
         return next((d for d in reversed(wanted) if d.episode in (None, episode)), None)
 
@@ -65,12 +75,9 @@ class Book(schema.Database):
         of the name is under way. One whose process on this machine is dead, or whose lease has run out, is not.
         """
         with self._begin() as connection:
-            known = {d.key: d for d in _decisions(connection, decision.name)}
-            stored = known.get(decision.key)
-            if stored is None or stored.outcome != "retrain":
-                raise BadInput(f"there is no decision {decision.key[:12]} to retrain `{decision.name}`")
+            _wanted(connection, decision.name, decision.key)
             events = _adaptations(connection, decision.name)
-            if any(event.event == "end" and event.decision == decision.key for event in events):
+            if decision.key in _used_up(events):
                 raise BadInput(f"the decision {decision.key[:12]} to retrain `{decision.name}` was used up")
             running = under_way(events, at)
             if running is not None and not _dead(running.holder):
@@ -80,13 +87,28 @@ class Book(schema.Database):
             begun = {"name": decision.name, "token": token, "event": "begin", "decision": decision.key}
             return _append(connection, {**begun, "holder": holder(), "until": until, "result": {}, "at": at})
 
+    def under_way(self, name: str, at: str) -> Adaptation | None:
+        """Return the adaptation of a name that is under way; one whose process on this machine is dead is not."""
+        running = under_way(self.past(name).adaptations, at)
+        return None if running is None or _dead(running.holder) else running
+
     def end(self, begun: Adaptation, result: dict[str, Any], at: str) -> Adaptation:
         """Write that an adaptation ended, with what came of it; raises `Conflict` where another took over since."""
+        return self._close(begun, "end", result, at)
+
+    def fail(self, begun: Adaptation, reason: str, at: str) -> Adaptation:
+        """Write that an adaptation failed: its lease is given back, and it may be begun again `ATTEMPTS` times in all.
+
+        Raises `Conflict` where another took over since.
+        """
+        return self._close(begun, "fail", {"reason": reason}, at)
+
+    def _close(self, begun: Adaptation, event: Event, result: dict[str, Any], at: str) -> Adaptation:
         with self._begin() as connection:
             last = _adaptations(connection, begun.name)[-1]
-            if last.token != begun.token or last.event == "end":
+            if last.token != begun.token or last.event != "begin":
                 raise _busy(last)
-            return _append(connection, {**begun.model_dump(), "event": "end", "result": result, "at": at})
+            return _append(connection, {**begun.model_dump(), "event": event, "result": result, "at": at})
 
 
 def at(home: Home) -> Book:
@@ -97,6 +119,20 @@ def at(home: Home) -> Book:
 def holder() -> str:
     """Return this process as `user@machine, process 123`."""
     return f"{ledger.whoever()}, process {os.getpid()}"
+
+
+def _wanted(connection: Connection, name: str, key: str) -> Decision:
+    stored = next((d for d in _decisions(connection, name) if d.key == key), None)
+    if stored is None or stored.outcome != "retrain":
+        raise BadInput(f"there is no decision {key[:12]} to retrain `{name}`")
+    return stored
+
+
+def _used_up(events: Sequence[Adaptation]) -> set[str]:
+    """Return the keys of the decisions that were acted upon, or tried in vain often enough."""
+    failed = Counter(event.decision for event in events if event.event == "fail")
+    ended = {event.decision for event in events if event.event == "end"}
+    return ended | {key for key, times in failed.items() if times >= ATTEMPTS}
 
 
 def _dead(holder: str) -> bool:

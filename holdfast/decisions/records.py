@@ -10,7 +10,7 @@ from holdfast import digests
 from holdfast.records import Record
 
 Outcome = Literal["nothing", "watch", "wait", "busy", "not-worth-it", "ask-for-labels", "audit", "retrain"]
-Event = Literal["begin", "end"]
+Event = Literal["begin", "fail", "end"]
 
 
 class Facts(Record):
@@ -68,7 +68,7 @@ class Decision(Record):
 
 
 class Adaptation(Record):
-    """One event in the life of an adaptation: begun by `holder` under a fencing `token`, until when, or ended."""
+    """One event in the life of an adaptation: begun by `holder` under a `token` until when, failed, or ended."""
 
     name: str
     token: int

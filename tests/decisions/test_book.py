@@ -46,6 +46,22 @@ def test_a_decision_is_used_up_once(url):
         book.begin(decision, 24, NOW)
 
 
+def test_an_adaptation_that_fails_gives_its_lease_back_and_is_tried_three_times(url):
+    book = Book(url)
+    decision = book.record(wanted())
+    for token in (1, 2, 3):
+        assert book.pending("toy", "1", None) == decision
+        begun = book.begin(book.find("toy", decision.key), 24, NOW)
+        assert (begun.token, book.under_way("toy", NOW)) == (token, begun)
+        book.fail(begun, "no labelled rows are left", NOW)
+        assert book.under_way("toy", NOW) is None
+    assert book.pending("toy", "1", None) is None
+    with pytest.raises(BadInput, match="was used up"):
+        book.begin(decision, 24, NOW)
+    with pytest.raises(Conflict):
+        book.end(begun, {}, NOW)
+
+
 def test_a_decision_of_an_episode_that_is_over_is_not_acted_upon(url):
     book = Book(url)
     facts = [Facts(name="toy", version="1", at=NOW, window=w, alarmed=True, labelled=999) for w in ("v", "w")]
@@ -62,6 +78,9 @@ def test_what_was_never_decided_is_refused(url):
     calm = book.record(decide(Facts(name="toy", version="1", at=NOW, window="w"), Monitor(), Past()))
     with pytest.raises(BadInput, match="there is no decision"):
         book.begin(calm, 24, NOW)
+    for name, key in (("toy", calm.key), ("toy", "0" * 64), ("other", calm.key)):
+        with pytest.raises(BadInput, match="there is no decision"):
+            book.find(name, key)
 
 
 def test_of_eight_that_begin_at_once_one_does(url):
@@ -97,7 +116,7 @@ def test_a_dead_process_holds_nothing(url, monkeypatch):
     decision = book.record(wanted())
     dead = f"{holder().rpartition(' ')[0]} 999999999"
     monkeypatch.setattr("holdfast.decisions.book.holder", lambda: dead)
-    assert book.begin(decision, 24, NOW).holder == dead
+    assert book.begin(decision, 24, NOW).holder == dead and book.under_way("toy", NOW) is None
     monkeypatch.undo()
     assert book.begin(decision, 24, NOW).token == 2
 
