@@ -55,7 +55,7 @@ def logits(
     texts: Sequence[str],
     *,
     max_length: int = 128,
-    batch: int = 64,
+    batch: int = 32,
     precision: str = "auto",
     progress: Progress | None = None,
 ) -> np.ndarray:
@@ -66,7 +66,7 @@ def logits(
 
 
 def features(
-    model: Model, texts: Sequence[str], *, max_length: int = 128, batch: int = 64, precision: str = "auto"
+    model: Model, texts: Sequence[str], *, max_length: int = 128, batch: int = 32, precision: str = "auto"
 ) -> np.ndarray:
     """Return the mean of the encoder's last hidden states over real tokens, float32 [texts, hidden]."""
 

@@ -28,7 +28,12 @@ _BATCH = 32
 
 
 def activation(
-    model: Model, texts: Sequence[str], targets: Sequence[int], max_length: int, seed: int
+    model: Model,
+    texts: Sequence[str],
+    targets: Sequence[int],
+    max_length: int,
+    seed: int,
+    precision: str = "fp32",
 ) -> dict[str, torch.Tensor]:
     """Return |W| times the root mean square of its input, for every parameter that is used, by name; 0 elsewhere.
 
@@ -43,7 +48,7 @@ def activation(
     with gradients.eval_mode(model.network), torch.no_grad():
         for chosen in inference.batches_by_length([len(e["input_ids"]) for e in encoded], _BATCH):
             inputs = model.tokenizer.pad([encoded[i] for i in chosen], return_tensors="pt").to(model.network.device)
-            with gradients.recording(model.network, len(chosen)) as calls:
+            with gradients.recording(model.network, len(chosen)) as calls, inference.autocast(precision):
                 model.network(**inputs)
             for call in calls:
                 values = _real_tokens(call.inputs, inputs["attention_mask"], _is_ids(call.module))

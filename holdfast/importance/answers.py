@@ -31,13 +31,15 @@ _NUMBERS = 1 << 26  # of directions at a time: 256 MiB
 MEASURES = ("fisher", "empirical-fisher", "taylor")
 
 
-def measure(name: str, model: Model, rows: Sequence[Row], max_length: int, seed: int) -> dict[str, torch.Tensor]:
+def measure(
+    name: str, model: Model, rows: Sequence[Row], max_length: int, seed: int, precision: str = "fp32"
+) -> dict[str, torch.Tensor]:
     """Return one of `MEASURES` for every parameter of the network, by name."""
     encoder = encoding.Encoder(model.tokenizer, max_length)
     encoded = [encoder.pair(row["prompt"], row["answer"], number) for number, row in enumerate(rows, 1)]
     power: gradients.Power = "absolute" if name == "taylor" else "square"
     found = gradients.mean_power_of(
-        model, _batches(model, encoded, seed if name == "fisher" else None), power, len(rows)
+        model, _batches(model, encoded, seed if name == "fisher" else None), power, len(rows), precision
     )
     if name != "taylor":
         return found

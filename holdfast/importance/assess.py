@@ -68,12 +68,13 @@ def _measure(
     """Return the importance of every encoder weight on a balanced sample of `rows`, and how many rows that was."""
     if model.generates:
         asked = sampling.any_of(rows, settings.examples, training.seed, dataset)
-        found = answers.measure(settings.measure, model, asked, training.max_length, training.seed)
+        found = answers.measure(settings.measure, model, asked, training.max_length, training.seed, settings.precision)
         return {name: found[name].float() for name in model.encoder_parameters()}, len(asked)
     chosen = sampling.balanced(rows, model.labels, settings.examples, training.seed, dataset)
     targets = datasets.label_ids(chosen, model.labels)
     measure = MEASURES[settings.measure]
-    weights = measure(model, datasets.texts(chosen), targets, training.max_length, training.seed)
+    texts = datasets.texts(chosen)
+    weights = measure(model, texts, targets, training.max_length, training.seed, settings.precision)
     return {name: weights[name].float() for name in model.encoder_parameters()}, len(chosen)
 
 

@@ -1,4 +1,4 @@
-"""The exact diagonal of the Fisher information, per example, in eval mode and full precision.
+"""The exact diagonal of the Fisher information, per example, in eval mode, in full precision unless told otherwise.
 
 `true`: F = E_x E_{y~p(y|x)} [(d log p(y|x) / d w)^2], the labels being the model's own.
 `empirical`: the same with the dataset's label instead of the expectation; it fades as the model fits its data.
@@ -22,7 +22,12 @@ DRAWS = 8  # beyond, so many labels are drawn from the model for each example
 
 
 def true(
-    model: Model, texts: Sequence[str], targets: Sequence[int], max_length: int, seed: int
+    model: Model,
+    texts: Sequence[str],
+    targets: Sequence[int],
+    max_length: int,
+    seed: int,
+    precision: str = "fp32",
 ) -> dict[str, torch.Tensor]:
     """Return the true Fisher of every parameter of the network, by name; `targets` are not looked at.
 
@@ -38,7 +43,7 @@ def true(
         drawn = torch.stack([_draw(row.cpu(), seed, index) for row, index in zip(p, indices, strict=True)], 1)
         return (torch.nn.functional.one_hot(drawn.to(p.device), p.shape[1]) - p) / DRAWS**0.5
 
-    return gradients.mean_power(model, texts, each, "square", max_length)
+    return gradients.mean_power(model, texts, each, "square", max_length, precision)
 
 
 def _draw(p: torch.Tensor, seed: int, index: int) -> torch.Tensor:
@@ -50,10 +55,15 @@ def _draw(p: torch.Tensor, seed: int, index: int) -> torch.Tensor:
 
 
 def empirical(
-    model: Model, texts: Sequence[str], targets: Sequence[int], max_length: int, seed: int
+    model: Model,
+    texts: Sequence[str],
+    targets: Sequence[int],
+    max_length: int,
+    seed: int,
+    precision: str = "fp32",
 ) -> dict[str, torch.Tensor]:
     """Return the empirical Fisher of every parameter of the network, by name; `targets` index the head's labels."""
-    return gradients.mean_power(model, texts, towards(targets), "square", max_length)
+    return gradients.mean_power(model, texts, towards(targets), "square", max_length, precision)
 
 
 def towards(targets: Sequence[int]) -> gradients.Directions:

@@ -49,13 +49,14 @@ class Call:
 
 
 def mean_power(
-    model: Model, texts: Sequence[str], directions: Directions, power: Power, max_length: int
+    model: Model, texts: Sequence[str], directions: Directions, power: Power, max_length: int, precision: str = "fp32"
 ) -> dict[str, torch.Tensor]:
     """Return, for every parameter of the network, mean over texts of sum over k of |J_n^T d_nk| to the power.
 
     J_n is the Jacobian of text n's logits, and `directions(logits [B, C], indices of the B texts)` gives d as
-    [K, B, C]: so K backward passes per batch. Computed in eval mode in the network's own precision, no autocast;
-    results are float tensors on the processor, with the parameters' shapes. Raises `HoldfastError` for a module whose
+    [K, B, C]: so K backward passes per batch. Computed in eval mode, in the network's own precision unless
+    `precision` is `bf16` (or `auto`, where the machine has it); sums are kept in the parameters' own precision. Results
+    are float tensors on the processor, with the parameters' shapes. Raises `HoldfastError` for a module whose
     per-example gradient cannot be told.
     """
     encoded = inference.encode(model, texts, max_length)
@@ -65,17 +66,19 @@ def mean_power(
             inputs = model.tokenizer.pad([encoded[i] for i in chosen], return_tensors="pt").to(model.network.device)
             yield inputs, partial(directions, indices=chosen)
 
-    return mean_power_of(model, batches(), power, len(texts))
+    return mean_power_of(model, batches(), power, len(texts), precision)
 
 
-def mean_power_of(model: Model, batches: Iterable[Batch], power: Power, count: int) -> dict[str, torch.Tensor]:
+def mean_power_of(
+    model: Model, batches: Iterable[Batch], power: Power, count: int, precision: str = "fp32"
+) -> dict[str, torch.Tensor]:
     """Return what `mean_power` does, of `count` examples given in batches of inputs and directions."""
     import torch
 
     totals = {name: torch.zeros_like(p) for name, p in model.network.named_parameters()}
     with _only_activations(model.network), eval_mode(model.network), torch.enable_grad():
         for inputs, directions in batches:
-            _add_batch(model.network, inputs, directions, power, totals)
+            _add_batch(model.network, inputs, directions, power, totals, precision)
     return {name: (value / count).cpu() for name, value in totals.items()}
 
 
@@ -85,11 +88,13 @@ def _add_batch(
     directions: Callable[[torch.Tensor], torch.Tensor],
     power: Power,
     totals: dict[str, torch.Tensor],
+    precision: str,
 ) -> None:
     import torch
 
-    with recording(network, len(inputs["input_ids"])) as calls:
+    with recording(network, len(inputs["input_ids"])) as calls, inference.autocast(precision):
         logits = network(**inputs).logits
+    logits = logits if precision == "fp32" else logits.float()
     _check_reached(network, inputs, calls)
     vectors = directions(logits.detach())
     for k, vector in enumerate(vectors):

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 
 def taylor(
-    model: Model, texts: Sequence[str], targets: Sequence[int], max_length: int, seed: int
+    model: Model,
+    texts: Sequence[str],
+    targets: Sequence[int],
+    max_length: int,
+    seed: int,
+    precision: str = "fp32",
 ) -> dict[str, torch.Tensor]:
     """Return the Taylor importance of every parameter of the network, by name; `targets` index the head's labels."""
-    found = gradients.mean_power(model, texts, fisher.towards(targets), "absolute", max_length)
+    found = gradients.mean_power(model, texts, fisher.towards(targets), "absolute", max_length, precision)
     weights = dict(model.network.named_parameters())
     return {name: value * weights[name].detach().abs().cpu() for name, value in found.items()}

@@ -57,6 +57,16 @@ def test_in_single_precision_each_tensor_agrees_to_rounding(make_model, loop):
             assert (found[name] - value).norm() <= 1e-5 * value.norm(), name
 
 
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_in_bf16_it_is_off_by_a_hundredth_of_its_norm(kind, make_model, loop):
+    model = make_model(kind)
+    found, wanted = fisher.empirical(model, TEXTS, TARGETS, 64, 0, "bf16"), loop(model, dataset_label, torch.square)
+    off = sum(float((found[name] - value).norm() ** 2) for name, value in wanted.items()) ** 0.5
+    whole = sum(float(value.norm() ** 2) for value in wanted.values()) ** 0.5
+    assert 1e-5 * whole < off < 1e-2 * whole
+    assert {value.dtype for value in found.values()} == {torch.float32}
+
+
 def test_the_square_of_the_batch_mean_is_something_else(make_model, loop):
     model = make_model("bert", torch.float64)
     right = fisher.empirical(model, TEXTS, TARGETS, 64, 0)
