@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from flows.adapt import adapt
+from flows.bare import plain
 from holdfast import clock, spec
 from holdfast.decisions import book, retrain
 from holdfast.errors import BadInput, HoldfastError
@@ -29,7 +30,7 @@ async def act(key: str, file: Path, overrides: list[str], home: Home) -> Result:
     begun = written.begin(decision, pipeline.monitor.retrain.longest, clock.text())
     try:
         planned = retrain.plan(decision, pipeline, home)
-        result = Result(**await adapt(str(planned), [], str(home.path)))
+        result = Result(**await plain(adapt)(str(planned), [], str(home.path)))
     except HoldfastError as error:
         written.fail(begun, str(error), clock.text())
         raise

@@ -5,6 +5,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows.bare import plain
 from flows.stages import Stages
 from holdfast import home as homes
 from holdfast import spec
@@ -58,7 +59,7 @@ async def adapt(file: str, overrides: list[str], home: str) -> dict[str, Any]:
         tune, Tuned, selected=selected, assessed=assessed, validated=validated, start=start, recipe=pipeline.recipe,
         remember=remember, teacher=prepared.teacher,
     )  # fmt: skip
-    champion: Start | None = rival(pipeline.registered_name, tuned.adapter.digest, stages.home)
+    champion: Start | None = plain(rival)(pipeline.registered_name, tuned.adapter.digest, stages.home)
     evaluated = await stages.run(
         evaluate, Evaluated, tuned=tuned, validated=validated, start=start, champion=champion, learn=learn,
         remember=remember, training=training,
@@ -69,7 +70,7 @@ async def adapt(file: str, overrides: list[str], home: str) -> dict[str, Any]:
     )  # fmt: skip
     verdict = await stages.run(gate, Verdict, registered=registered, evaluated=evaluated, settings=pipeline.gate)
 
-    result: dict[str, Any] = publish.publish(
+    result: dict[str, Any] = plain(publish.publish)(
         pipeline=pipeline, prepared=prepared, validated=validated, assessed=assessed, selected=selected, tuned=tuned,
         evaluated=evaluated, registered=registered, verdict=verdict, stages=tuple(stages.times), home=stages.home,
     )  # fmt: skip

@@ -23,12 +23,13 @@ def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], 
     """
     from flows import server
     from flows.adapt import adapt
+    from flows.bare import plain
 
     _import_early()
     server.end_with_us()
 
     def one(path: Path, changes: list[str]) -> Result:
-        return Result(**asyncio.run(adapt(str(path), changes, str(home.path))))
+        return Result(**asyncio.run(plain(adapt)(str(path), changes, str(home.path))))
 
     for path in needed(file, overrides, home):
         announce(f"{path}: makes the start model of {file}; running it first")

@@ -29,17 +29,27 @@ class Light:
         leftovers.remove_halves(home)
         self.home = home
         self.seconds = 0.0
+        self.reused = False
 
     def run(self, stage: Task, gives: type[Given], **inputs: Any) -> Given:
-        """Return a stage's record, its artifacts whole; what the stage took, now or then, is added to `seconds`."""
+        """Return a stage's record, its artifacts whole; what the stage took, now or then, is added to `seconds`.
+
+        `reused` says whether it was then; a stage without a cache key never is.
+        """
         given = {**inputs, "home": self.home}
         key: Any = stage.cache_key_fn
+        if key is None:
+            begun = time.perf_counter()
+            record = gives(**stage.fn(**given))
+            self.seconds += round(time.perf_counter() - begun, 3)
+            return record
         place = self.home.path / "comparison" / "stages" / f"{key(SimpleNamespace(task=stage), given)}.json"
         try:
             kept = Kept.model_validate_json(place.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             kept = None
-        if kept is None or not self._whole(gives(**kept.record)):
+        self.reused = kept is not None and self._whole(gives(**kept.record))
+        if kept is None or not self.reused:
             begun = time.perf_counter()
             kept = Kept(record=stage.fn(**given), seconds=round(time.perf_counter() - begun, 3))
             units.whole(place, kept.model_dump_json())

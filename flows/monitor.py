@@ -8,6 +8,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows import act as acting
+from flows.bare import plain
 from flows.stages import Stages
 from holdfast import clock, spec
 from holdfast import home as homes
@@ -27,22 +28,22 @@ async def monitor(file: str, overrides: list[str], home: str, data: str | None, 
     pipeline, stages = spec.load(Path(file), overrides), Stages(homes.make(Path(home)))
     place, now, at = stages.home, clock.now(), clock.text()
 
-    champion = Champion(**watching.champion(pipeline.registered_name, place))
-    dataset = DatasetVersion(**watching.reference_rows(champion, pipeline, place))
+    champion = Champion(**plain(watching.champion)(pipeline.registered_name, place))
+    dataset = DatasetVersion(**plain(watching.reference_rows)(champion, pipeline, place))
     reference = await stages.run(
         watching.reference, Reference, champion=champion, dataset=dataset, pipeline=pipeline
     )  # fmt: skip
-    windows = watching.windows(pipeline, Path(data) if data else None, now.timestamp(), place)
+    windows = plain(watching.windows)(pipeline, Path(data) if data else None, now.timestamp(), place)
 
     decisions: list[Decision] = []
     for window in [Taken(**taken) for taken in windows]:
         if window.decided and manual is None:
             decisions.append(rounds.known(champion, window, place))
             continue
-        watched = Watched(**watching.watch(window, reference, champion, pipeline, place))
-        decisions.append(Decision(**watching.decide(champion, watched, pipeline, at, manual, place)))
+        watched = Watched(**plain(watching.watch)(window, reference, champion, pipeline, place))
+        decisions.append(Decision(**plain(watching.decide)(champion, watched, pipeline, at, manual, place)))
     if not windows:
-        decisions.append(Decision(**watching.decide(champion, None, pipeline, at, manual, place)))
+        decisions.append(Decision(**plain(watching.decide)(champion, None, pipeline, at, manual, place)))
     return [decision.model_dump(mode="json") for decision in decisions]
 
 
@@ -65,7 +66,7 @@ def once(
 
     server.end_with_us()
     with clock.at(now):
-        found = asyncio.run(monitor(str(file), overrides, str(home.path), str(data) if data else None, manual))
+        found = asyncio.run(plain(monitor)(str(file), overrides, str(home.path), str(data) if data else None, manual))
         decisions = [Decision(**decision) for decision in found]
         last = decisions[-1]
         wanted = book.at(home).pending(last.name, last.version, last.episode) if act else None

@@ -10,6 +10,7 @@ from prefect.artifacts import (
     create_markdown_artifact,
     create_table_artifact,
 )
+from prefect.context import TaskRunContext
 
 from holdfast.home import Home
 from holdfast.records import Result
@@ -25,7 +26,8 @@ def publish(home: Home, **parts: Any) -> dict[str, Any]:
 
     result = results.assemble(home=home, **parts)
     page = report.write(Path(result.report).parent, result, home=home, **parts)
-    _show_in_prefect(result, page, home.store.path(parts["assessed"].artifact) / "heatmap.png")
+    if TaskRunContext.get() is not None:
+        _show_in_prefect(result, page, home.store.path(parts["assessed"].artifact) / "heatmap.png")
     leftovers.remove_old(home)
     return result.model_dump(mode="json")
 
