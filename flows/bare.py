@@ -30,4 +30,5 @@ def on() -> bool:
 
 def plain(called: Flow | Task) -> Callable[..., Any]:
     """Return a flow or a task to call: its function where they run bare, else itself."""
-    return called.fn if on() else called
+    function: Callable[..., Any] = called.fn if on() else called
+    return function
