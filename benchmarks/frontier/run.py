@@ -11,7 +11,8 @@ Each is one `holdfast compare` of a file in this folder, so a stopped run goes o
 
 Writes `benchmarks/results/frontier/PART.json` and, between the markers of `docs/methods.md`, its tables, the first
 sentence of every method, and the table of what papers claim; the pictures to `docs/frontier-PART.png`. Tunings run two
-at a time with one thread each, so seconds compare among themselves only.
+at a time with one thread each; seconds are the processor's. The units of a part that is not done are kept as lines of
+`benchmarks/results/frontier/PART.jsonl`, from which another machine goes on, at the same commit.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.frontier import arms, page
+from benchmarks.frontier import arms, kept, page
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -86,16 +87,25 @@ def compare(part: str, file: Path, chosen: str, options: argparse.Namespace, hom
     """Make the start model of a part where it is not there yet, and compare."""
     from flows import chain
     from flows import compare as flow
+    from holdfast.comparison import units
 
+    lines = kept.Lines(options.out / f"{part}.jsonl", units.place(home))
+    lines.restore()
     for needed in chain.needed(file, options.set, home):
         announce(f"{needed.stem} makes the start model")
         chain.run(needed, [], home)
     grid = tuple(float(rate) for rate in options.rates.split(","))
     settings = flow.Settings(chosen, options.seeds, grid, not options.arms, tuple(options.set), options.jobs)
     made = home.path / "comparisons" / part
-    flow.compare(file, settings, home, made, announce)
+
+    def announced(line: str) -> None:
+        lines.add()
+        announce(line)
+
+    flow.compare(file, settings, home, made, announced)
     options.out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(made / "comparison.json", options.out / f"{part}.json")
+    lines.drop()
     picture = ROOT / "docs" / f"frontier-{part}.png" if options.out == RESULTS else options.out / f"{part}.png"
     shutil.copyfile(made / "frontier.png", picture)
 

@@ -83,8 +83,8 @@ class Outcome(Record):
 class Judged(Record):
     """What a `final` unit gave: item by item the target and every remembered task (None where it `failed`, and why).
 
-    `seconds` are those of tuning; `prepared` those of assessing and selecting, which arms may share. `evaluation` is
-    the digest of the evaluation's artifact.
+    `seconds` are the processor's for tuning (beside a GPU the wall's), `prepared` the wall's for assessing and
+    selecting, which arms may share. `evaluation` is the digest of the evaluation's artifact.
     """
 
     kind: Literal["final"] = "final"
