@@ -100,7 +100,12 @@ def _tokens(model: Model, prompts: list[list[int]], stops: tuple[int, ...], sett
 
     said: np.ndarray = np.full((len(prompts), settings.max_new_tokens), _NOTHING, np.int32)
     done = 0
-    with inference.evaluating(model.network), torch.inference_mode(), inference.autocast(settings.precision):
+    with (
+        inference.evaluating(model.network),
+        torch.inference_mode(),
+        inference.autocast(settings.precision),
+        inference.cast_once(model.network, settings.precision),
+    ):
         for chosen in inference.batches_by_length([len(ids) for ids in prompts], settings.batch):
             said[chosen] = _batch(model.network, [prompts[i] for i in chosen], stops, settings.max_new_tokens)
             done += len(chosen)

@@ -26,7 +26,7 @@ class Compute:
     """How scores are computed: rows per batch, tokens whose logits exist at once, and the precision of forwards."""
 
     batch: int = 16
-    chunk: int = 512
+    chunk: int = 128
     precision: str = "auto"
 
 
@@ -96,7 +96,7 @@ def scored_states(
     `states` [scored tokens of these rows, hidden] are the last hidden states one place before the `targets`.
     """
     network = model.network
-    with inference.evaluating(network):
+    with inference.evaluating(network), inference.cast_once(network, compute.precision):
         for rows in inference.batches_by_length([len(one.input_ids) for one in encoded], compute.batch):
             inputs = {name: t.to(network.device) for name, t in encoding.stack([encoded[i] for i in rows]).items()}
             labels = inputs.pop("labels")[:, 1:]

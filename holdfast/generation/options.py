@@ -52,7 +52,11 @@ def scores(
         if not mine or not all(mine):
             raise BadInput("an option is empty, or there is none", row=row, key="choices")
     found: list[np.ndarray] = [np.zeros(0)] * len(prompts)
-    with inference.evaluating(model.network), torch.inference_mode():
+    with (
+        inference.evaluating(model.network),
+        torch.inference_mode(),
+        inference.cast_once(model.network, compute.precision),
+    ):
         for rows in inference.batches_by_length([len(ids) for ids in before], compute.batch):
             totals = _batch(model, [before[i] for i in rows], [said[i] for i in rows], compute)
             for row, values in zip(rows, totals, strict=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from holdfast.errors import BadInput
-from holdfast.generation import encoding, likelihood
+from holdfast.generation import encoding, forks, likelihood
 from holdfast.generation.likelihood import Compute
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def minimal_pairs(model: Model, pairs: Sequence[tuple[str, str]], compute: Compu
     Sums of log-probabilities as in BLiMP (Warstadt et al. 2020); a tie is wrong. The mean is the accuracy.
     """
     encoder = encoding.Encoder(model.tokenizer)
-    encoded = [encoder.text(sentence) for pair in pairs for sentence in pair]
-    totals = likelihood.sums(likelihood.of_tokens(model, encoded, compute)).reshape(-1, 2)
+    encoded = [(encoder.text(good).input_ids, encoder.text(bad).input_ids) for good, bad in pairs]
+    totals = forks.log_probabilities(model, encoded, compute)
     better: np.ndarray = totals[:, 0] > totals[:, 1]
     return better
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast import bases
+from holdfast import bases, inference
 from holdfast.errors import BadInput
-from holdfast.generation import decoders, encoding, likelihood, options, probes
+from holdfast.generation import decoders, encoding, forks, likelihood, options, probes
 from holdfast.generation.encoding import IGNORED, Encoder
 from holdfast.generation.likelihood import Compute
 from holdfast.records import Start
@@ -112,6 +112,31 @@ def test_minimal_pairs(model):
 
     wanted = [total(good) > total(bad) for good, bad in pairs]
     assert probes.minimal_pairs(loaded, pairs, SMALL).tolist() == [*wanted[:3], False]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pairs_that_begin_alike_have_the_likelihoods_that_they_have_apart(model, shape):
+    loaded, read = model(shape), []
+    loaded.network.get_input_embeddings().register_forward_hook(lambda m, i, output: read.append(i[0].numel()))
+    texts = [("the man ran off", "the man rans"), ("then", "than the others"), ("an ant", "an ant and"), ("x", "x")]
+    pairs = [tuple(Encoder(loaded.tokenizer).text(text).input_ids for text in pair) for pair in texts]
+    found = forks.log_probabilities(loaded, pairs, Compute(batch=2, chunk=5, precision="fp32"))
+    tokens = sum(read)
+    wanted = [[sum(naive(loaded, ids, [IGNORED, *ids[1:]])) for ids in pair] for pair in pairs]
+    assert np.allclose(found, wanted, atol=1e-3)
+    if shape != "mistral":  # whose window would have to be kept too
+        assert tokens < sum(len(ids) for pair in pairs for ids in pair)
+
+
+@pytest.mark.parametrize("shape", ["llama", "gpt2"])
+def test_weights_cast_once_give_the_very_same_numbers(model, shape, monkeypatch):
+    loaded = model(shape)
+    encoded = [Encoder(loaded.tokenizer).pair(*pair) for pair in PAIRS]
+    low = Compute(batch=3, chunk=5, precision="bf16")
+    found = likelihood.of_tokens(loaded, encoded, low)
+    assert not any("forward" in vars(module) for module in loaded.network.modules())
+    monkeypatch.setattr(inference, "_in_bf16", lambda layer: type(layer).forward.__get__(layer))
+    assert all(np.array_equal(a, b) for a, b in zip(found, likelihood.of_tokens(loaded, encoded, low), strict=True))
 
 
 def test_drift_is_the_exact_divergence_per_token(model):
