@@ -27,7 +27,7 @@ from evidently.core.metric_types import (
 from evidently.legacy.renderers.html_widgets import WidgetSize, table_data
 from evidently.metrics import ValueDrift
 
-from holdfast.drift import descriptors
+from holdfast.drift import descriptors, explain
 from holdfast.drift.explain import Change, Example, Explanation, Word
 from holdfast.drift.finding import Finding
 
@@ -127,7 +127,8 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     clean = clean or _inert
     metrics: list[Any] = [_check(finding) for finding in findings if not finding.skipped]
-    metrics.append(HoldfastChanges(tables=_tables(findings, explanation, clean), size=len(explanation.changes)))
+    drawn = _drawn(len(reference), len(window))
+    metrics.append(HoldfastChanges(tables=_tables(findings, explanation, drawn, clean), size=len(explanation.changes)))
     frames = [_frame(side) for side in (reference, window)]
     metrics += _columns(*frames)
     with undisturbed():
@@ -170,7 +171,19 @@ def _check(finding: Finding) -> HoldfastCheck:
     return HoldfastCheck(check=finding.check, effect=finding.effect, numbers=numbers, tests=[test])
 
 
-def _tables(findings: Sequence[Finding], told: Explanation, clean: Callable[[str], str]) -> list[dict[str, Any]]:
+def _drawn(reference: int, window: int) -> list[tuple[str, str]]:
+    """Return which parts of the report look at a sample of the rows, and its size; the checks say their own."""
+    parts = (("words", explain.MOST_ROWS), ("Evidently's look at the columns", _MOST_ROWS))
+    return [
+        (part, f"{min(window, most):,} of {window:,} against {min(reference, most):,} of {reference:,}")
+        for part, most in parts
+        if max(reference, window) > most
+    ]
+
+
+def _tables(
+    findings: Sequence[Finding], told: Explanation, drawn: Sequence[tuple[str, str]], clean: Callable[[str], str]
+) -> list[dict[str, Any]]:
     left = [(finding.check, finding.skipped) for finding in findings if finding.skipped]
     tables = [
         _table(
@@ -180,6 +193,7 @@ def _tables(findings: Sequence[Finding], told: Explanation, clean: Callable[[str
         _table("Words that went", ("word", "before", "after"), map(_word, told.went)),
         _table("Rows least like the reference", ("id", "text", "label", "prediction"), map(_example, told.examples)),
         _table("Checks that could not be made", ("check", "why"), left),
+        _table("Looked at in a sample, drawn at random", ("part", "rows"), drawn),
     ]
     return [
         {**table, "rows": [[clean(str(cell)) for cell in row] for row in table["rows"]]}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _WORDS, _CHANGES, _EXAMPLES = 10, 8, 5
 _TEXT = 300
 _FEWEST = 5
+MOST_ROWS = 2000
 
 
 class Word(Record):
@@ -63,11 +64,9 @@ class Explanation(Record):
     examples: tuple[Example, ...]
 
 
-def explain(
-    reference: Sample, window: Sample, strangeness: np.ndarray, seed: int, most_rows: int = 2000
-) -> Explanation:
-    """Return what changed; words are counted on at most `most_rows` rows of either side, drawn by `seed`."""
-    came, went = _words(reference.at_most(most_rows, seed), window.at_most(most_rows, seed))
+def explain(reference: Sample, window: Sample, strangeness: np.ndarray, seed: int) -> Explanation:
+    """Return what changed; words are counted on at most `MOST_ROWS` rows of either side, drawn by `seed`."""
+    came, went = _words(reference.at_most(MOST_ROWS, seed), window.at_most(MOST_ROWS, seed))
     changes = [
         _change(name, value, reference, window, strangeness)
         for name, column in window.segments.items()
@@ -125,7 +124,7 @@ def _accuracy(sample: Sample, rows: np.ndarray) -> float | None:
 
 
 def _strangest(window: Sample, rows: np.ndarray, strangeness: np.ndarray, most: int) -> tuple[Example, ...]:
-    order = sorted(rows, key=lambda i: -np.nan_to_num(strangeness[i], nan=-1.0))
+    order = rows[np.argsort(-np.nan_to_num(strangeness[rows], nan=-1.0), kind="stable")]
     return tuple(_example(window, int(i), strangeness[i]) for i in order[:most])
 
 

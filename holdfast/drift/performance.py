@@ -63,7 +63,8 @@ def _recent(window: Sample, hours: float) -> Sample:
     if np.isnan(window.times).all():
         return window
     newest: float = np.nanmax(window.times)
-    return window.take(~(window.times < newest - hours * _HOUR))
+    recent = ~(window.times < newest - hours * _HOUR)
+    return window if recent.all() else window.take(recent)
 
 
 def newcombe(right_before: int, m: int, right_after: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

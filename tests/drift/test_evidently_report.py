@@ -18,9 +18,10 @@ def state():
 
 
 @pytest.mark.slow
-def test_the_report_is_offline_inert_and_says_what_our_checks_say(world, worlds, tmp_path):
+def test_the_report_is_offline_inert_and_says_what_our_checks_say(world, worlds, tmp_path, monkeypatch):
     from holdfast.drift import evidently_report
 
+    monkeypatch.setattr(explain, "MOST_ROWS", 150)
     window = worlds.mixed(world, "foreign", 0.3, np.random.default_rng(9), rows=200)
     window.texts[0] = HOSTILE
     found = checks.run(world.reference, window, worlds.MONITOR)
@@ -32,6 +33,7 @@ def test_the_report_is_offline_inert_and_says_what_our_checks_say(world, worlds,
     page = (tmp_path / "report.html").read_text()
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)\s*=\s*[\"']?(?:https?:)?//", page)
     assert "alert(1)" in page and "<script>alert(1)" not in page and "<img src=http" not in page
+    assert "150 of 200 against 150 of 2,000" in page  # a sample is said to be one
     assert json.loads((tmp_path / "report.json").read_text()) == written
     status = {test["name"]: test["status"] for test in written["evidently"]["tests"]}
     drifted = {f.check: f.drifted for f in found.findings if not f.skipped}
