@@ -119,7 +119,7 @@ def _change(name: str, value: str, reference: Sample, window: Sample, strangenes
 def _accuracy(sample: Sample, rows: np.ndarray) -> float | None:
     from holdfast.drift import performance
 
-    right = performance.right(sample.take(rows))
+    right = performance.right(sample, rows)
     return round(float(right.mean()), 4) if len(right) >= _FEWEST else None
 
 

@@ -49,12 +49,17 @@ def measured(reference: Sample, window: Sample, options: settings.Performance) -
     )
 
 
-def right(sample: Sample) -> np.ndarray:
-    """Return, of the rows not learned from that have a label and a prediction, whether they agree, as 0 and 1."""
-    pairs = zip(sample.labels, sample.predictions, strict=True)
+def right(sample: Sample, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return, of the rows not learned from that have a label and a prediction, whether they agree, as 0 and 1.
+
+    `rows`, positions, says which rows to look at, all where it is not given.
+    """
+    chosen = slice(None) if rows is None else rows
+    labels, predictions = sample.labels[chosen], sample.predictions[chosen]
+    pairs = zip(labels, predictions, strict=True)
     known = np.array([label is not None and answer is not None for label, answer in pairs], dtype=bool)
-    known &= sample.judging
-    agree: np.ndarray = sample.labels[known] == sample.predictions[known]
+    known &= sample.judging[chosen]
+    agree: np.ndarray = labels[known] == predictions[known]
     return agree.astype(float)
 
 
