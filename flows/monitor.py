@@ -8,6 +8,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows import act as acting
+from flows import alarm as alarms
 from flows.bare import plain
 from flows.stages import Stages
 from holdfast import clock, spec
@@ -23,8 +24,13 @@ from tasks import watch as watching
 
 
 @flow(name="monitor", flow_run_name="monitor {file}", persist_result=False)
-async def monitor(file: str, overrides: list[str], home: str, data: str | None, manual: str | None) -> list[dict]:
-    """Do one round of watching; return its decisions (`holdfast.decisions.records.Decision`), oldest window first."""
+async def monitor(
+    file: str, overrides: list[str], home: str, data: str | None, manual: str | None, *, alarm: bool = True
+) -> list[dict]:
+    """Do one round of watching; return its decisions (`holdfast.decisions.records.Decision`), oldest window first.
+
+    With `alarm` a decision to retrain that waits for someone to do it is told to the server (`flows.alarm`).
+    """
     pipeline, stages = spec.load(Path(file), overrides), Stages(homes.make(Path(home)))
     place, now, at = stages.home, clock.now(), clock.text()
 
@@ -44,6 +50,8 @@ async def monitor(file: str, overrides: list[str], home: str, data: str | None, 
         decisions.append(Decision(**plain(watching.decide)(champion, watched, pipeline, at, manual, place)))
     if not windows:
         decisions.append(Decision(**plain(watching.decide)(champion, None, pipeline, at, manual, place)))
+    if alarm:
+        await alarms.send(pipeline, decisions[-1], place)
     return [decision.model_dump(mode="json") for decision in decisions]
 
 
@@ -66,10 +74,10 @@ def once(
 
     server.end_with_us()
     with clock.at(now):
-        found = asyncio.run(plain(monitor)(str(file), overrides, str(home.path), str(data) if data else None, manual))
+        place, rows = str(home.path), str(data) if data else None
+        found = asyncio.run(plain(monitor)(str(file), overrides, place, rows, manual, alarm=not act))
         decisions = [Decision(**decision) for decision in found]
-        last = decisions[-1]
-        wanted = book.at(home).pending(last.name, last.version, last.episode) if act else None
+        wanted = book.at(home).waiting(decisions[-1], clock.text()) if act else None
         if wanted is None:
             return decisions, None
         announce(f"adapting {wanted.name} as decided at {wanted.at}: {wanted.reason}")

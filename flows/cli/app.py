@@ -25,6 +25,7 @@ from flows.cli import (
     run,
     show,
     student,
+    up,
     versions,
 )
 
@@ -48,6 +49,9 @@ app.command()(predict.predict)
 app.command()(label.label)
 app.command()(monitor.monitor)
 app.command()(monitor.decisions)
+app.command()(up.up)
+app.command()(up.status)
+app.command()(up.down)
 app.command()(export.export)
 app.command()(merge.merge)
 app.command()(student.student)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast import faults
+from holdfast import faults, services
 from holdfast import home as homes
 from holdfast.errors import BadInput, HoldfastError
 from holdfast.home import Home
@@ -28,8 +28,16 @@ def enter(home: Path | None) -> Home:
     """Return the home and put its environment in place, before Prefect, MLflow, DVC or GX are imported."""
     found = homes.find(home)
     os.environ.update(homes.environment(found))
+    use_server(found)
     quiet()
     return found
+
+
+def use_server(home: Home) -> None:
+    """Have Prefect use the server of this home's `holdfast up`, unless the user names one or it is not up."""
+    address = None if os.environ.get("PREFECT_API_URL") else services.address(home)
+    if address is not None:
+        os.environ["PREFECT_API_URL"] = f"{address}/api"
 
 
 def quiet() -> None:

@@ -68,6 +68,19 @@ class Book(schema.Database):
         wanted = [d for d in past.decisions if d.outcome == "retrain" and d.version == version and d.key not in used]
         return next((d for d in reversed(wanted) if d.episode in (None, episode)), None)
 
+    def waiting(self, last: Decision, at: str) -> Decision | None:
+        """Return the decision to retrain that waits for someone to do it, `last` being the newest decision of its name.
+
+        One whose adaptation was cut short comes first. While an adaptation is under way none waits.
+        """
+        if self.under_way(last.name, at) is not None:
+            return None
+        past = self.past(last.name)
+        newest = past.adaptations[-1] if past.adaptations else None
+        if newest is not None and newest.event == "begin" and newest.decision not in _used_up(past.adaptations):
+            return self.find(last.name, newest.decision)
+        return self.pending(last.name, last.version, last.episode)
+
     def begin(self, decision: Decision, hours: float, at: str) -> Adaptation:
         """Begin the adaptation that a decision asks for, under the next fencing token.
 

@@ -16,6 +16,7 @@ from holdfast.decisions import book
 from holdfast.drift import champion as champions
 from holdfast.drift import log, watch
 from holdfast.errors import BadInput
+from holdfast.registry import versions
 
 if TYPE_CHECKING:
     from holdfast.decisions.records import Decision
@@ -25,27 +26,31 @@ if TYPE_CHECKING:
     from holdfast.spec import Pipeline
 
 BEFORE = "before"
+_WINDOW, _FILE = "window.jsonl", "pipeline.yaml"
 _COLUMNS = {"text": "text", "label": "label"}
 
 
 def plan(decision: Decision, pipeline: Pipeline, home: Home) -> Path:
     """Write the data and the pipeline file of a decided adaptation below the home; return the file.
 
-    The same decision gives the same bytes, so an adaptation that was killed goes on where it was. Raises `BadInput`
-    where the champion is not the one that the decision was about, or where the labelled rows are gone.
+    The same decision gives the same bytes, so an adaptation that was killed goes on where it was, also where it has
+    made the champion already. Raises `BadInput` where the champion is not the one that the decision was about, or where
+    the labelled rows are gone.
     """
     champion = champions.find(decision.name, home)
+    folder = log.place(home, decision.name) / "retrains" / decision.key[:16]
+    if _made_by(champion, folder, home):
+        return folder / _FILE
     if champion.version != decision.version:
         what = f"the champion of `{decision.name}` is version {champion.version}, and the decision was about"
         raise BadInput(f"{what} {decision.version}")
-    folder = log.place(home, decision.name) / "retrains" / decision.key[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    new = folder / "window.jsonl"
+    new = folder / _WINDOW
     if not new.exists():
         tables.write(new, _material(decision, pipeline, home))
     before = {role: _before(champion, role, folder, home) for role in ("train", "valid", "test")}
     raw = _raw(pipeline, champion, str(new), {role: str(file) for role, file in before.items()})
-    file = folder / "pipeline.yaml"
+    file = folder / _FILE
     file.write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return file
 
@@ -54,6 +59,14 @@ def told(result: Result) -> dict[str, Any]:
     """Return what the book keeps of an adaptation: the version, the verdict, and the datasets it used, by digest."""
     data = {key: {"ref": used["ref"], "digest": used["digest"]} for key, used in result.lineage.data.items()}
     return {"version": result.version, "verdict": result.verdict, "reason": result.reason, "data": data}
+
+
+def _made_by(champion: Champion, folder: Path, home: Home) -> bool:
+    """Say whether the adaptation planned in `folder` made the champion: it was killed before it was written down."""
+    if not (folder / _FILE).exists():
+        return False
+    data = versions.show(champion.name, champion.version, home)["lineage"]["data"]
+    return bool(data["learn.train"]["ref"] == str(folder / _WINDOW))
 
 
 def _material(decision: Decision, pipeline: Pipeline, home: Home) -> list[rows.Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from holdfast import rows
@@ -23,6 +24,8 @@ def decide(
     written = book.at(home)
     past = written.past(champion.name)
     facts = _facts(champion, watched, past, monitor, at, manual, home)
+    if written.under_way(champion.name, at) is None:  # a lease ends with its process
+        past = replace(past, adaptations=())
     decision = rule.decide(facts, monitor, past)
     if watched is not None:
         wanted = watched.unlabelled if decision.outcome == "ask-for-labels" else ()
