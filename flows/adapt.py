@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows import deployments
+from flows import alarm
 from flows.bare import plain
 from flows.stages import Stages
 from holdfast import home as homes
@@ -75,5 +75,5 @@ async def adapt(file: str, overrides: list[str], home: str) -> dict[str, Any]:
         pipeline=pipeline, prepared=prepared, validated=validated, assessed=assessed, selected=selected, tuned=tuned,
         evaluated=evaluated, registered=registered, verdict=verdict, stages=tuple(stages.times), home=stages.home,
     )  # fmt: skip
-    await deployments.wake(pipeline, stages.home)
+    await alarm.wake(pipeline, stages.home)
     return result

@@ -1,7 +1,8 @@
-"""An alarm: a Prefect event that says that a decision to retrain waits to be done.
+"""What flows tell the server that `up` started: an alarm, and that there is a champion to watch.
 
-It is a hint and nothing else. It names the decision, and whoever is started by it looks that up in the book, so an
-event that is forged, malformed or repeated starts nothing, and one that got lost is sent again by the next round.
+An alarm is a Prefect event, a hint and nothing else. It names a decision, and whoever is started by it looks that up in
+the book, so an event that is forged, malformed or repeated starts nothing, and one that got lost is sent again by the
+next round.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from flows import bare
 from holdfast import clock
-from holdfast.decisions import book
 
 if TYPE_CHECKING:
     from holdfast.decisions.records import Decision
@@ -30,9 +31,10 @@ async def send(pipeline: Pipeline, last: Decision, home: Home) -> Decision | Non
 
     `last` is the newest decision. Without a server that outlives this process there is nobody to send it to.
     """
-    written = book.at(home)
-    wanted = written.waiting(last, clock.text())
-    if wanted is None or not os.environ.get("PREFECT_API_URL"):
+    from holdfast.decisions import book
+
+    wanted = book.at(home).waiting(last, clock.text()) if _server() else None
+    if wanted is None:
         return None
     from prefect.client.orchestration import get_client
     from prefect.events.schemas.events import Event
@@ -42,3 +44,26 @@ async def send(pipeline: Pipeline, last: Decision, home: Home) -> Decision | Non
     async with get_client() as client:  # not by `emit_event`: its answer says that the server has the event
         await client.request("POST", "/events", json=[event.model_dump(mode="json")])
     return wanted
+
+
+async def wake(pipeline: Pipeline, home: Home) -> None:
+    """Have the schedule of `monitor/NAME` begin with the first champion, where the server has such a deployment."""
+    from holdfast.registry import ledger
+
+    entry = ledger.at(home).champion(pipeline.registered_name) if _server() else None
+    if entry is None or entry.generation > 1:
+        return
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    async with get_client() as client:
+        try:
+            found = await client.read_deployment_by_name(f"monitor/{pipeline.name}")
+        except ObjectNotFound:
+            return
+        for schedule in found.schedules:
+            await client.update_deployment_schedule(found.id, schedule.id, active=True)
+
+
+def _server() -> bool:
+    return bool(os.environ.get("PREFECT_API_URL")) and not bare.on()

@@ -5,7 +5,6 @@ alarm. What is as it should be is left alone, so that a schedule which somebody 
 """
 
 import json
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -139,20 +138,6 @@ def _on_alarm(pipeline: "Pipeline", deployment: Any) -> AutomationCore:
             ],
         }
     )
-
-
-async def wake(pipeline: "Pipeline", home: Home) -> None:
-    """Have the schedule of `monitor/NAME` begin with the first champion, where the server has such a deployment."""
-    entry = ledger.at(home).champion(pipeline.registered_name) if os.environ.get("PREFECT_API_URL") else None
-    if entry is None or entry.generation > 1:
-        return
-    async with get_client() as client:
-        try:
-            found = await client.read_deployment_by_name(f"monitor/{pipeline.name}")
-        except ObjectNotFound:
-            return
-        for schedule in found.schedules:
-            await client.update_deployment_schedule(found.id, schedule.id, active=True)
 
 
 async def bury(living: Iterable[str], gone: bool) -> list[str]:

@@ -52,8 +52,9 @@ def up(
                     running.stop(place, state)
                 raise
         started = [role for role in running.ROLES if role not in before]
-        found = {"home": str(place.path), "started": started, "crashed": buried, **state.addresses}
-        found["pipelines"] = {pipeline.name: str(file) for file, pipeline in chosen.items()}
+        known = {pipeline.name: str(file) for file, pipeline in chosen.items()}
+        found: dict[str, Any] = {"home": str(place.path), "started": started, "crashed": buried, "pipelines": known}
+        found |= state.addresses
         common.print_json(found) if json else _show_up(found)
 
 
