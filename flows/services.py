@@ -20,7 +20,6 @@ from holdfast.home import Home
 from holdfast.services import Up
 
 POOL = "holdfast"
-HEARTBEAT = 30  # seconds, the least that Prefect takes
 ROLES = ("prefect", "mlflow", "worker")
 _ROOT = Path(__file__).resolve().parents[1]
 _HEALTH = {"prefect": "/api/health", "mlflow": "/health"}
@@ -92,11 +91,12 @@ def _orchestration(home: Home, up: Up) -> dict[str, str]:
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address,
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{place / 'up.db'}",
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # seconds to wait for a lock, on a machine that has much to do
+        "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LEASES,
         "PREFECT_SERVER_UI_API_URL": f"{address}/api",
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(place / "ui"),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
         "PREFECT_WORKER_QUERY_SECONDS": "5",
         "PREFECT_LOGGING_LEVEL": os.environ.get("HOLDFAST_LOG", "WARNING").upper(),
     }

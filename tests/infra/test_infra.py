@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from holdfast import spec
 from holdfast.home import Home, environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,14 +207,18 @@ def test_prefect_yaml_deploys_every_pipeline_with_the_flows_parameters() -> None
     text = (ROOT / "prefect.yaml").read_text()
     deployments = PrefectYamlModel.model_validate(yaml.safe_load(text)).deployments
     files = sorted(f"pipelines/{path.name}" for path in (ROOT / "pipelines").glob("*.yaml"))
-    for flow in ("adapt", "monitor"):
+    watched = [file for file in files if spec.load(ROOT / file).task == "classification"]
+    for flow, theirs in (("adapt", files), ("monitor", watched), ("adapt_drift", watched)):
         mine = [one for one in deployments if one.entrypoint == f"flows/{flow}.py:{flow}"]
-        assert sorted(one.parameters["file"] for one in mine) == files
+        assert sorted(one.parameters["file"] for one in mine) == theirs
         assert all(one.name == Path(one.parameters["file"]).stem for one in mine)
         tree = ast.parse((ROOT / "flows" / f"{flow}.py").read_text())
         found = next(node for node in tree.body if isinstance(node, ast.AsyncFunctionDef) and node.name == flow)
-        assert all(list(one.parameters) == [argument.arg for argument in found.args.args] for one in mine)
-    assert len(deployments) == 2 * len(files)
+        from_the_event = ["decision"] if flow == "adapt_drift" else []
+        arguments = [argument.arg for argument in found.args.args]
+        assert all(from_the_event + list(one.parameters) == arguments for one in mine)
+        assert all(bool(one.triggers) == bool(from_the_event) for one in mine)
+    assert len(deployments) == len(files) + 2 * len(watched)
     command = SERVICES["deploy"]["command"][-1]
     assert {one.work_pool.name for one in deployments if one.work_pool} == set(re.findall(r"create (\w+)", command))
     assert SERVICES["worker"]["command"][SERVICES["worker"]["command"].index("--pool") + 1] == "holdfast"
@@ -221,6 +227,25 @@ def test_prefect_yaml_deploys_every_pipeline_with_the_flows_parameters() -> None
     for one in deployments:
         for schedule in one.schedules or []:
             assert CronSchedule(cron=schedule.cron, timezone=schedule.timezone) and schedule.active is False
+
+
+def test_an_alarm_starts_the_deployment_of_its_pipeline_with_the_decision_s_key() -> None:
+    from prefect.cli.deploy._triggers import _initialize_deployment_triggers
+    from prefect.events.schemas.automations import AutomationCore
+
+    from flows import alarm, deployments
+
+    written = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    for one in [entry for entry in written if "triggers" in entry]:
+        pipeline = spec.load(ROOT / one["parameters"]["file"])
+        (trigger,) = _initialize_deployment_triggers(one["name"], one["triggers"])
+        ours = deployments._on_alarm(pipeline, uuid.uuid4()).trigger
+        assert trigger.match.root == alarm.resource(pipeline) == ours.match.root
+        assert trigger.expect == ours.expect == {alarm.EVENT}
+        assert trigger.parameters == {"decision": deployments._DECISION["template"]}
+    crashed = AutomationCore.model_validate(yaml.safe_load((INFRA / "automations" / "crashed.yaml").read_text()))
+    beat = environment(Home(Path("/state")))["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]
+    assert crashed.trigger.within.total_seconds() >= 3 * int(beat) and crashed.actions[0].state == "CRASHED"
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="no POSIX shell")
