@@ -51,7 +51,7 @@ def up(
                 if not before:
                     running.stop(place, state)
                 raise
-        started = [role for role in running.ROLES if role not in before]
+        started = [role for role in running.ROLES if role in state.processes and role not in before]
         known = {pipeline.name: str(file) for file, pipeline in chosen.items()}
         found: dict[str, Any] = {"home": str(place.path), "started": started, "crashed": buried, "pipelines": known}
         found |= state.addresses

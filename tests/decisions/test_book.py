@@ -71,6 +71,22 @@ def test_a_decision_of_an_episode_that_is_over_is_not_acted_upon(url):
     assert book.pending("toy", "1", "1:v") == second and book.pending("toy", "1", None) is None
 
 
+def test_a_decision_waits_until_someone_does_it_and_again_when_they_were_killed(url, monkeypatch):
+    book = Book(url)
+    decision = book.record(wanted())
+    assert book.waiting(decision, NOW) == decision
+    dead = f"{holder().rpartition(' ')[0]} 999999999"
+    monkeypatch.setattr("holdfast.decisions.book.holder", lambda: dead)
+    book.begin(decision, 24, NOW)
+    monkeypatch.undo()
+    promoted = decide(Facts(name="toy", version="2", at=LATER, window="w"), Monitor(), Past())
+    assert book.waiting(promoted, NOW) == decision  # cut short, perhaps after it made the champion
+    begun = book.begin(decision, 24, NOW)
+    assert book.waiting(decision, NOW) is None
+    book.end(begun, {}, NOW)
+    assert book.waiting(decision, NOW) is None
+
+
 def test_what_was_never_decided_is_refused(url):
     with pytest.raises(BadInput, match="there is no decision"):
         Book(url).begin(wanted(), 24, NOW)
