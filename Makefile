@@ -7,7 +7,7 @@ DEMO_HOME := .holdfast/demo
 export HF_HUB_OFFLINE ?= 1
 export PIP_NO_INPUT := 1
 
-.PHONY: install demo test test-fast lint clean
+.PHONY: install demo demo-loop test test-fast lint clean
 
 install: $(INSTALLED)
 
@@ -28,6 +28,11 @@ demo: install
 	@echo
 	@echo "== Holdfast: move only a part, and keep the promise =="
 	$(BIN)/holdfast run pipelines/demo.yaml --home $(DEMO_HOME)
+
+# Fourteen weeks of messages in which another language comes, goes and comes back, under four policies side by side.
+demo-loop: install
+	$(BIN)/python data/make_loop.py --out $(DEMO_HOME)-loop.csv
+	$(BIN)/holdfast backtest benchmarks/loop/made.yaml --stream $(DEMO_HOME)-loop.csv --every 28d --home $(DEMO_HOME)-loop --out $(DEMO_HOME)-loop/out
 
 # Two workers of one thread each: on two cores that is faster than one worker of two threads.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

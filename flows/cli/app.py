@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from flows.cli import (
+    backtest,
     check,
     common,
     compare,
@@ -52,6 +53,7 @@ app.command()(monitor.decisions)
 app.command()(up.up)
 app.command()(up.status)
 app.command()(up.down)
+app.command()(backtest.backtest)
 app.command()(export.export)
 app.command()(merge.merge)
 app.command()(student.student)

@@ -42,7 +42,12 @@ def standing(name: str, home: Home) -> ledger.Promotion:
 
 def find(name: str, home: Home) -> Champion:
     """Return the champion of `name`; raises `BadInput` where there is none, or it does not classify."""
-    entry = standing(name, home)
+    return was(standing(name, home), home)
+
+
+def was(entry: ledger.Promotion, home: Home) -> Champion:
+    """Return the champion that a line of the ledger made; raises `BadInput` where it does not classify."""
+    name = entry.name
     shown, start = versions.show(name, entry.version, home), versions.fetch(name, entry.version, home)
     if start.task != "classification":
         raise BadInput(f"`{name}` generates answers", key="task", expected="a model that classifies, to be watched")

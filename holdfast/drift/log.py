@@ -8,7 +8,7 @@ when the log is read. Files are only ever added: what one process writes, no oth
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,14 +107,7 @@ def label(home: Home, name: str, file: Path, id_: str = "id", label_: str = "lab
         remedy = f"Predict with `holdfast predict {name}@champion INPUT OUTPUT --log` first."
         raise BadInput(f"there is no prediction log of `{name}`", remedy=remedy)
     given = _labels(tables.read(file), file, id_, label_)
-    folder = place(home, name) / "labels"
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [{"id": name, "label": value} for name, value in sorted(given.items())]
-    mark = digests.of_json(rows)[:24]
-    repeated = any(path.stem.endswith(mark) for path in folder.glob("*.parquet"))
-    if not repeated:
-        stamp = clock.now().strftime("%Y%m%dT%H%M%S%f")
-        tables.write(folder / f"{stamp}-{mark}.parquet", rows)
+    repeated = not add_labels(home, name, given)
     unknown = [name for name in given if name not in known]
     corrected = [name for name, value in given.items() if known.get(name) not in (None, value)]
     return Joined(
@@ -125,6 +118,18 @@ def label(home: Home, name: str, file: Path, id_: str = "id", label_: str = "lab
         repeated=repeated,
         first_unknown=unknown[0] if unknown else None,
     )
+
+
+def add_labels(home: Home, name: str, given: Mapping[str, str]) -> bool:
+    """Add labels by id to those that came later, and say so; those that came just so before are not added again."""
+    folder = place(home, name) / "labels"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [{"id": name, "label": value} for name, value in sorted(given.items())]
+    mark = digests.of_json(rows)[:24]
+    if any(path.stem.endswith(mark) for path in folder.glob("*.parquet")):
+        return False
+    tables.write(folder / f"{clock.now().strftime('%Y%m%dT%H%M%S%f')}-{mark}.parquet", rows)
+    return True
 
 
 def _labels(rows: Sequence[Row], file: Path, id_: str, label_: str) -> dict[str, str]:

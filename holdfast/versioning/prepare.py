@@ -51,6 +51,12 @@ def prepare(learn: Learn, remember: Sequence[Remember], seed: int, home: Home) -
     return versions
 
 
+def plain_rows(ref: str, home: Home) -> list[Row]:
+    """Return the rows of a registered dataset or a path as they are, with every column; raises `BadInput` as above."""
+    source = _resolve(ref, home)
+    return _read(source, repository.imported(home, source.files))
+
+
 def _canonical(rows: list[Row], section: Learn | Remember, key: str, ref: str) -> list[Row]:
     if key == "learn.unlabelled":
         return canonical.texts(rows, section.text, ref)
