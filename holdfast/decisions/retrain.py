@@ -47,7 +47,7 @@ def plan(decision: Decision, pipeline: Pipeline, home: Home) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / _WINDOW
     if not new.exists():
-        tables.write(new, _material(decision, pipeline, home))
+        tables.write(new, _material(decision, pipeline, champion, home))
     before = {role: _before(champion, role, folder, home) for role in ("train", "valid", "test")}
     raw = _raw(pipeline, champion, str(new), {role: str(file) for role, file in before.items()})
     file = folder / _FILE
@@ -69,10 +69,10 @@ def _made_by(champion: Champion, folder: Path, home: Home) -> bool:
     return bool(data["learn.train"]["ref"] == str(folder / _WINDOW))
 
 
-def _material(decision: Decision, pipeline: Pipeline, home: Home) -> list[rows.Row]:
+def _material(decision: Decision, pipeline: Pipeline, champion: Champion, home: Home) -> list[rows.Row]:
     past = [d for d in book.at(home).past(decision.name).decisions if d.at <= decision.at]
     count = pipeline.monitor.retrain.windows + 1  # the newest of them is the decision's own
-    found = watch.material(past, [], count, decision.name, home)
+    found = watch.material(past, [], count, decision.name, home, champions.texts(champion, home))
     if not found:
         raise BadInput(f"no labelled rows are left to adapt `{decision.name}` with")
     kept = ("id", "text", "label", *pipeline.monitor.columns.segments)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast import rows
 from holdfast.decisions import book, rule
 from holdfast.decisions.records import Decision, Facts
+from holdfast.drift import champion as champions
 from holdfast.drift import watch
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def _facts(
     home: Home,
 ) -> Facts:
     now = rows.read(home, watched.rows) if watched else []
-    known = watch.material(past.decisions, now, monitor.retrain.windows, champion.name, home)
+    old = champions.texts(champion, home)
+    known = watch.material(past.decisions, now, monitor.retrain.windows, champion.name, home, old)
     common: dict[str, Any] = {"name": champion.name, "version": champion.version, "at": at, "manual": manual}
     common |= {"labelled": len(known), "promoted_at": champion.promoted_at}
     if watched is None:

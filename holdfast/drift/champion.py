@@ -9,6 +9,7 @@ from holdfast.drift import observe, reference
 from holdfast.errors import BadInput
 from holdfast.records import DatasetVersion, Record, Start
 from holdfast.registry import ledger, versions
+from holdfast.validation import columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,12 @@ def was(entry: ledger.Promotion, home: Home) -> Champion:
         precision=method["training"]["precision"],
         data={key: used["used"] for key, used in shown["lineage"]["data"].items()},
     )
+
+
+def texts(champion: Champion, home: Home) -> frozenset[str]:
+    """Return what the champion learned, remembered or was judged on, as `validation.columns.same` has texts."""
+    data = [digest for key, digest in champion.data.items() if not key.endswith(".unlabelled")]
+    return frozenset(columns.same(row["text"]) for digest in data for row in rows.stored(home, digest))
 
 
 def reference_rows(champion: Champion, pipeline: Pipeline, home: Home) -> DatasetVersion:

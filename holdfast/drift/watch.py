@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from holdfast.drift.champion import Champion, look
 from holdfast.drift.explain import Explanation
 from holdfast.drift.finding import Finding
 from holdfast.records import DatasetVersion, Record
+from holdfast.validation import columns
 
 if TYPE_CHECKING:
     from holdfast.decisions.records import Decision
@@ -119,15 +120,20 @@ def watch(
     )
 
 
-def material(past: Sequence[Decision], now: Sequence[Row], count: int, name: str, home: Home) -> list[Row]:
+def material(
+    past: Sequence[Decision], now: Sequence[Row], count: int, name: str, home: Home, known: Container[str] = ()
+) -> list[Row]:
     """Return the labelled rows of the last `count` windows, `now` being the last one's: what may be learned.
 
-    Labels that came late are joined; of rows whose texts differ at most in case and white space the last is taken.
+    Labels that came late are joined; of rows with the same text (`validation.columns.same`) the last is taken, and none
+    with a text among the `known` ones: what the champion learned from or was judged on is its past, and a row of that
+    in a new part would leak.
     """
     earlier = [d for d in past if d.window_rows][-(count - 1) :] if count > 1 else []
     rows = [row for decision in earlier for row in _of(decision, home)] + [*now]
     labelled = [row for row in log.with_labels(rows, log.late_labels(home, name)) if row["label"] is not None]
-    return list({" ".join(row["text"].casefold().split()): row for row in labelled}.values())
+    by_text = {columns.same(row["text"]): row for row in labelled}
+    return [row for text, row in by_text.items() if text not in known]
 
 
 def _recent(past: Sequence[Decision], champion: Champion, monitor: Monitor, home: Home) -> list[Row]:

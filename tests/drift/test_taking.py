@@ -55,6 +55,9 @@ def test_what_may_be_learned_is_labelled_and_of_the_last_windows(home, tmp_path)
     assert {row["id"]: row["label"] for row in found} == {"10": "bad", "20": "bad"}  # 20 has the text of 11, later
     assert {row["id"] for row in watch.material(past, windows[2], 3, "toy", home)} == {"1", "10", "20"}
     assert {row["id"] for row in watch.material(past, windows[2], 1, "toy", home)} == {"20"}
+    assert watch.material(past, windows[2], 2, "toy", home, known={"text 11"}) == [
+        row for row in found if row["id"] == "10"
+    ]
 
 
 def test_the_champions_own_answers_are_kept_and_another_versions_are_not(home, tiny_start, monkeypatch):
