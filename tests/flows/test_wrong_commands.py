@@ -17,12 +17,27 @@ HOLDFAST = str(Path(sys.executable).with_name("holdfast"))
         (("run",), "Missing argument 'file'"),
         (("run", "toy.yaml", "--sett", "a=1"), "No such option: --sett"),
         (("run", "none.yaml"), "none.yaml: no such pipeline file"),
+        (("up", "none.yaml"), "none.yaml: no such pipeline file"),
+        (("up", "--pipelines", "none"), "none, key `--pipelines`: no such folder"),
+        (("up", "--every", "soon"), "key `--every`: 'soon' is no span of time; expected such as 90s, 15m or 1h"),
     ],
 )
 def test_a_wrong_command_is_one_json_object_and_exits_with_2(command: Callable, line: tuple, said: str) -> None:
     code, answer, stderr = command(*line)
     assert (code, answer["kind"]) == (2, "BadInput") and said in answer["error"] and said in stderr
     assert "Traceback" not in stderr
+
+
+def test_two_pipelines_of_one_name_are_not_brought_up(command: Callable, toy: Path) -> None:
+    (toy.parent / "twin.yaml").write_text(toy.read_text())
+    code, answer, _ = command("up", "--pipelines", str(toy.parent))
+    assert code == 2 and "toy.yaml has the same name" in answer["error"]
+
+
+def test_nothing_is_up_before_up(command: Callable) -> None:
+    code, answer, _ = command("status")
+    assert (code, answer["up"]) == (1, False)
+    assert command("down")[:2] == (0, {"home": answer["home"], "stopped": 0})
 
 
 def test_an_interrupted_init_leaves_no_half_file(tmp_path: Path) -> None:
