@@ -38,7 +38,7 @@ def make(folder: Path, base: Path) -> Live:
         "assess": {"examples": 16},
         "training": {"epochs": 8, "learning_rate": 3e-3, "precision": "fp32"},
         "gate": {"champion_margin": 0.2},
-        "monitor": {**watch, "retrain": {"labelled": 100, "cooldown": "1d", "margin": 0.2}},
+        "monitor": {**watch, "retrain": {"labelled": 60, "cooldown": "1d", "margin": 0.2}},
     }
     (folder / "toy.yaml").write_text(yaml.safe_dump(spec))
     live = Live(folder / "toy.yaml", "toy", "15s")
@@ -116,6 +116,7 @@ def test_hints_that_are_repeated_forged_or_malformed_start_nothing(world: Live) 
 
 
 def test_no_kill_loses_anything(world: Live) -> None:
+    window(world.folder / "production", "third", range(120, 180), foreign=True)
     world.call("monitor", str(world.file), "--why", "once more", code=4)
     world.until(lambda: world.events()[2:] == ["begin"], "an adaptation that began")
     world.kill(services.found(world.state()))  # as if the machine had died
