@@ -4,11 +4,13 @@
     .venv/bin/python -m benchmarks.kill.run --methods anchors/ewc   # some methods
     .venv/bin/python -m benchmarks.kill.run --flow parameters/lora  # which methods go through the whole flow
 
-On a tiny random encoder that has learned one task and learns another, its opposite. An uninterrupted run says what
-the bytes should be. Then processes kill themselves (SIGKILL) at one point after the other, each going on from where the
-last one died; what is visible right after a kill must be whole, and there must be a champion at all times. The last
-process runs to the end, and its `adapter_model.safetensors` and `adapter_config.json` must be the same bytes. Methods
-are the choices found on the axes, each beside defaults (`world.py`): a later one is in the table without being named.
+On a tiny random encoder that has learned one task and learns another, its opposite, or on a tiny decoder that has
+learned to answer some prompts and learns to answer others. An uninterrupted run says what the bytes should be. Then
+processes kill themselves (SIGKILL) at one point after the other, each going on from where the last one died; what is
+visible right after a kill must be whole, and there must be a champion at all times. The last process runs to the end,
+and its `adapter_model.safetensors` and `adapter_config.json` must be the same bytes. Methods are the choices found on
+the axes, each beside defaults, the presets of `holdfast methods` and some crossings on the decoder (`rows.py`): a later
+one is in the table without being named.
 
 Writes `kill.json` and `kill.md` into `benchmarks/results`, and exits with 1 where anything was wrong, or where a
 process never came to its point. Most pictures are left out: drawing them would take most of the time.
@@ -29,7 +31,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.kill import trials, world
+from benchmarks.kill import rows, trials, world
 from holdfast.home import Home
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,21 +44,22 @@ _MARKS = {trials.SAME: "=", trials.ABSENT: "o"}
 def main() -> int:
     """Run what is asked for, write the table, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="*", default=world.methods(), help="axis/choice; all where left out")
+    parser.add_argument("--methods", nargs="*", default=rows.every(), help="axis/choice; all where left out")
     parser.add_argument("--flow", nargs="*", default=FLOW, help="methods that also go through the whole flow")
     parser.add_argument("--go-on", action="store_true", help="keep the rows of the last run, which was stopped")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the tables go")
     options = parser.parse_args()
     Figure.savefig = _no_picture
     place = Path(tempfile.mkdtemp(prefix="holdfast-kill-"))
-    found = json.loads((options.out / "kill.json").read_text()) if options.go_on else {"seconds": 0}
+    kept = options.out / "kill.json"
+    found = json.loads(kept.read_text()) if options.go_on and kept.exists() else {"seconds": 0}
     found |= {"command": " ".join(["python -m benchmarks.kill.run", *sys.argv[1:]]), "machine": _machine()}
     before = found["seconds"]
     for title, of, methods in ((_SPINE, _spine, options.methods), (_FLOW, _flow, options.flow)):
-        rows = found.get(title, {"found": {}})["found"]
-        found[title] = {"methods": len({*methods, *rows}), "found": rows}
-        for method, row in of(place / of.__name__, [method for method in methods if method not in rows]):
-            rows[method] = row
+        done = found.get(title, {"found": {}})["found"]
+        found[title] = {"methods": len({*methods, *done}), "found": done}
+        for method, said in of(place / of.__name__, [method for method in methods if method not in done]):
+            done[method] = said
             found["seconds"] = before + round(sum(os.times()[:4]))
             _write(found, options.out)
     print((options.out / "kill.md").read_text())
@@ -93,26 +96,42 @@ def _spine(place: Path, methods: list[str]) -> Iterator[tuple[str, dict[str, str
     home = common.enter(place / "home")
 
     (place / "world").mkdir()
-    _, first = spine.child(world.make, place / "world")
-    _, modules = spine.child(_modules_of_a_run, first, home)
-    _import(modules)
+    wanted = {words: [method for method in methods if rows.generates(method) == words] for words in (False, True)}
+    firsts = [spine.child(world.make, place / "world", words)[1] for words in wanted if wanted[words]]
+    for first in firsts:
+        _, modules = spine.child(_modules_of_a_run, first, home)
+        _import(modules)
     _settle()
-    data = world.pipeline(place / "world", methods[0])
-    _, known = spine.child(spine.run, data, [], home, {}, "validate")
-    validated = {"validate": known["validate"]}
-    for number, method in enumerate(methods, 1):
-        row = trials.method(place / "world", method, home, validated)
-        print(f"{number} of {len(methods)}: {method}: {row}", file=sys.stderr, flush=True)
-        yield method, row
+    validated: dict[str, dict[str, Any]] = {}
+    for number, method in enumerate((method for own in wanted.values() for method in own), 1):
+        file = world.pipeline(place / "world", method)
+        learned = json.dumps(world.learned(file))
+        if learned not in validated:
+            validated[learned] = _validated(file, home)
+        said = trials.method(place / "world", method, home, validated[learned])
+        print(f"{number} of {len(methods)}: {method}: {said}", file=sys.stderr, flush=True)
+        yield method, said
+
+
+def _validated(file: Path, home: Home) -> dict[str, Any]:
+    """Return the record of the data's validation, which all methods with the same data share."""
+    from benchmarks.kill import spine
+
+    _, known = spine.child(spine.run, file, [], home, {}, "validate")
+    return {"validate": known["validate"]}
 
 
 def _settle() -> None:
-    """Do once what each forked process would do again: look through packages and modules, and collect garbage."""
+    """Do once what each forked process would do again: look through packages and files, and collect garbage."""
     from mlflow.utils import requirements_utils
+    from transformers import conversion_mapping
 
     from holdfast import closures
+    from holdfast.versioning import registry
 
     requirements_utils._init_packages_to_modules_map()
+    conversion_mapping.get_checkpoint_conversion_mapping("bert")
+    registry.load()
     closures.digest(["holdfast.training.tune"])
     gc.collect()
     gc.freeze()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kill import points, spine, world
+from benchmarks.kill import points, rows, spine, world
 from holdfast import digests, parts
 from holdfast.home import Home
 from holdfast.records import Artifact, ChampionScore
@@ -26,7 +26,7 @@ def method(folder: Path, name: str, home: Home, validated: spine.Records) -> dic
     file = world.pipeline(folder, name)
     try:
         _, known = spine.child(spine.run, file, [], home, validated, "evaluate")
-        return _tuning(file, home, known, world.WITHOUT.get(name, ())) | _registering(file, home, known)
+        return _tuning(file, home, known, rows.WITHOUT.get(name, ())) | _registering(file, home, known, name)
     except RuntimeError as error:
         return {points.ALL[0].name: f"failed: {error}"}
 
@@ -58,38 +58,39 @@ def _all(said: dict[str, str], wrong: str) -> dict[str, str]:
     return {name: wrong or word for name, word in said.items()}
 
 
-def _registering(file: Path, home: Home, known: spine.Records) -> dict[str, str]:
+def _registering(file: Path, home: Home, known: spine.Records, row: str) -> dict[str, str]:
     """Register under a name that all methods share, so that there is a champion to lose; kill it at point after point.
 
     The comparison with that champion is set, not measured: what is tried is the registry.
     """
-    sets, wanted = ["name=shared"], contents(home.store.path(known["tune"].adapter))
-    _, champion = spine.child(_champion, home)
+    name = "shared-words" if rows.generates(row) else "shared"
+    sets, wanted = [f"name={name}"], contents(home.store.path(known["tune"].adapter))
+    _, champion = spine.child(_champion, home, name)
     if champion is not None:
         rival = ChampionScore(version=champion.version, before=1, after=1, drop=0, bound=0, confidence=0.95, n=48)
         known = known | {"evaluate": known["evaluate"].model_copy(update={"champion": rival})}
     said = {}
     for point in points.REGISTER:
         code, _ = spine.child(spine.run, file, sets, home, known, point=point)
-        _, word = spine.child(_visible, home, champion, known["tune"].adapter)
+        _, word = spine.child(_visible, home, name, champion, known["tune"].adapter)
         said[point.name] = word if code == -signal.SIGKILL else MISSED
     _, done = spine.child(spine.run, file, sets, home, known)
-    _, wrong = spine.child(_complete, home, done, champion, wanted)
+    _, wrong = spine.child(_complete, home, name, done, champion, wanted)
     return _all(said, wrong)
 
 
-def _champion(home: Home) -> Any:
+def _champion(home: Home, name: str) -> Any:
     from holdfast.registry import ledger
 
-    return ledger.at(home).champion("shared")
+    return ledger.at(home).champion(name)
 
 
-def _visible(home: Home, before: Any, adapter: Artifact) -> str:
+def _visible(home: Home, name: str, before: Any, adapter: Artifact) -> str:
     """Say what can be seen right after a kill: no version of the adapter, or a whole one; or what is wrong."""
     from holdfast.registry import catalogue, ledger, tracking
 
-    client, now = tracking.client(home), ledger.at(home).champion("shared")
-    seen = catalogue.ready(client, "shared")
+    client, now = tracking.client(home), ledger.at(home).champion(name)
+    seen = catalogue.ready(client, name)
     for version in seen:
         with catalogue.adapter(client, version, home):  # raises where it is not whole
             pass
@@ -98,26 +99,26 @@ def _visible(home: Home, before: Any, adapter: Artifact) -> str:
     return SAME if any(version.tags[catalogue.DIGEST] == adapter.digest for version in seen) else ABSENT
 
 
-def _complete(home: Home, done: spine.Records, before: Any, wanted: dict[str, str]) -> str:
+def _complete(home: Home, name: str, done: spine.Records, before: Any, wanted: dict[str, str]) -> str:
     """Say what is wrong once the work is registered and judged; nothing is, if the answer is empty."""
     from holdfast.registry import aliases, catalogue, ledger, tracking
 
     client, registered = tracking.client(home), done["register"]
-    version = catalogue.get(client, "shared", registered.version)
+    version = catalogue.get(client, name, registered.version)
     with catalogue.adapter(client, version, home) as folder:
         if contents(folder) != wanted:
             return "OTHER BYTES"
-    experiment = tracking.experiment(client, "shared", home)
+    experiment = tracking.experiment(client, name, home)
     found = client.search_runs([experiment])
-    entries = ledger.at(home).history("shared")
+    entries = ledger.at(home).history(name)
     models = client.search_logged_models([experiment], f"source_run_id = '{registered.run_id}'")
     wrong = {
         "a run left RUNNING": any(run.info.status != "FINISHED" for run in found),
-        "a run beside its own": len(found) != len(catalogue.ready(client, "shared")),
+        "a run beside its own": len(found) != len(catalogue.ready(client, name)),
         "a model beside its own": len(models) != 1,
         "not champion": entries[-1].digest != registered.digest,
         "promoted twice": entries[-1].generation != (before.generation if before else 0) + 1,
-        "the alias is behind": aliases.current(client, "shared").get("champion") != registered.version,
+        "the alias is behind": aliases.current(client, name).get("champion") != registered.version,
     }
     return next((what for what, so in wrong.items() if so), next(leftovers(home), ""))
 
@@ -136,9 +137,9 @@ def leftovers(home: Home) -> Iterator[str]:
 def flow(folder: Path, name: str) -> dict[str, str]:
     """Return {point: what became of it} for a method that the real flow runs, killed at every point in turn."""
     folder.mkdir(parents=True)
-    spine.child(world.make, folder)
+    _, made = spine.child(world.make, folder, rows.generates(name))
     file, first, whole, home = world.pipeline(folder, name), folder / "first", folder / "whole", folder / "home"
-    run_flow("", first, folder / "first.yaml")
+    run_flow("", first, made)
     copy(first, whole)
     copy(first, home)
     (result,) = run_flow("", whole, file)[1]

@@ -1,82 +1,68 @@
-"""A small world to be killed in: a random encoder, two tasks that collide, and a pipeline file for each method."""
+"""Small worlds to be killed in: a random encoder and two tasks that collide, a random decoder and two kinds of prompts.
+
+`pipeline` writes the pipeline file of a row of the table (`benchmarks.kill.rows`).
+"""
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from holdfast import choices
+from benchmarks.kill import decoder, rows
 
 CUES = {"positive": ["good", "fine", "great", "nice"], "negative": ["bad", "awful", "poor", "nasty"]}
 THINGS, FILLERS, MARKS = ["movie", "food", "service"], ["very", "and", "the", "a"], ["indeed", "truly"]
 ROWS = {"train": range(0, 24), "valid": range(24, 36), "test": range(36, 60)}
 _BASE = {"parameters": {"layers": [0, 1]}}
-_WITH_TEXTS = {**{part: f"new-{part}.csv" for part in ROWS}, "unlabelled": "texts.csv"}
-# What a choice needs besides its defaults; a choice that is not named here runs with those.
-OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
-    ("parameters", "layers"): {"parameters": {"layers": [0]}},
-    ("parameters", "heads"): {"parameters": {"heads": ["0.1", "1.2"]}},
-    ("parameters", "mask"): {"parameters": {"mask": 0.2}},
-    ("parameters", "lora"): {"parameters": {"lora": 2}},
-    ("parameters", "auto"): {"parameters": {"auto": {"most": 2, "budget": 1.0}}},
-    ("parameters", "circuit"): {"parameters": {"circuit": 3}},
-    ("parameters", "spt"): {"parameters": {"spt": {"share": 0.3, "r": 1}}},
-    ("parameters", "diff-pruning"): {"parameters": {"diff-pruning": {"share": 0.1, "epochs": 0.5}}},
-    ("examples", "replay"): {"examples": {"replay": 0.5}},
-    ("examples", "domain-text"): {"examples": "domain-text", "learn": _WITH_TEXTS},
-    ("examples", "pseudo-labels"): {
-        "examples": {"pseudo-labels": {"threshold": 0.51, "refresh": 4}},
-        "learn": _WITH_TEXTS,
-    },
-    ("objectives", "hybrid-kd"): {"objective": {"hybrid-kd": {"teacher": "models:/first@champion"}}},
-}
-# Choices that are several methods: what is drawn, decomposed or kept otherwise.
-VARIANTS: dict[str, dict[str, Any]] = {
-    **{
-        f"parameters/lora-{kind}": {"parameters": {"lora": {"kind": kind, "r": 2}}}
-        for kind in ("dora", "pissa", "corda")
-    },
-    "parameters/lora-osf": {"parameters": {"lora": {"kind": "osf"}}},
-    "parameters/mask-random": {"parameters": {"mask": {"share": 0.2, "by": "random"}}},
-}
-WITHOUT = {"schedules/wise": ("controller's look", "look not yet noted")}  # not passed: it has no controller
-_KEYS = {"objectives": "objective", "schedules": "schedule"}
 
 
-def make(folder: Path) -> Path:
-    """Write the encoder, the data and `first.yaml` into `folder`; return that file."""
+def make(folder: Path, words: bool = False) -> Path:
+    """Write the encoder, the data and `first.yaml` into `folder`, or with `words` the decoder's; return that file."""
+    _texts(folder / "texts.csv")
+    if words:
+        return _file(folder, _taught(decoder.make(folder), epochs=12))
     _encoder(folder / "encoder")
     for part, numbers in ROWS.items():
         _write(folder / f"{part}.csv", numbers, turned=False)
         _write(folder / f"new-{part}.csv", numbers, turned=True)
-    _write(folder / "texts.csv", range(60, 84), turned=True)
     raw = {"name": "first", "start": {"model": "encoder"}, "learn": {part: f"{part}.csv" for part in ROWS}}
-    return _file(folder, raw | {"parameters": "full", "training": _training(epochs=12), "gate": _gate()})
+    return _file(folder, _taught(raw, epochs=12))
 
 
-def methods() -> list[str]:
-    """Return every choice of every axis as `axis/choice`, those added later too, and the variants."""
-    axes = sorted(choices.AXES, key="parameters anchors examples schedules objectives".find)
-    return [*(f"{axis}/{name}" for axis in axes for name in choices.names(axis)), *VARIANTS]
-
-
-def pipeline(folder: Path, method: str) -> Path:
-    """Write the pipeline file of a method, which starts from `first` and remembers it; return it."""
-    axis, _, name = method.partition("/")
-    chosen = VARIANTS.get(method) or OPTIONS.get((axis, name), {_KEYS.get(axis, axis): [name]})
-    remember = [{"name": "old", **{part: f"{part}.csv" for part in ROWS}, "margin": 0.99}]
+def pipeline(folder: Path, row: str) -> Path:
+    """Write the pipeline file of a row's method, which starts from the first version and remembers it; return it."""
     raw = {
-        "name": method.replace("/", "-"),
-        "start": {"model": "models:/first@champion", "made_by": "first.yaml"},
-        "learn": {part: f"new-{part}.csv" for part in ROWS},
-        "remember": remember,
+        "name": re.sub("[^a-z0-9]+", "-", row),
+        **(decoder.sections() if rows.generates(row) else _sections()),
         "assess": {"examples": 8},
         "control": {"budget": 1.0, "attempts": 1, "interpolations": [0.5]},  # so that looks along the way can be paid
-        "training": _training(epochs=2.5),
-        "gate": _gate(),
     }
-    return _file(folder, raw | _BASE | chosen)
+    chosen = rows.chosen(row)
+    changed = {key: {**raw[key], **own} if key == "learn" else own for key, own in chosen.items() if key != "training"}
+    base = {} if rows.moves(row) else _BASE
+    return _file(folder, _taught({**raw, **base, **changed}, epochs=2.5, **chosen.get("training", {})))
+
+
+def learned(file: Path) -> dict[str, Any]:
+    """Return what a pipeline file's method learns from."""
+    found: dict[str, Any] = yaml.safe_load(file.read_text())["learn"]
+    return found
+
+
+def _sections() -> dict[str, Any]:
+    """Return the sections of a file that starts from `first` and remembers it."""
+    return {
+        "start": {"model": "models:/first@champion", "made_by": "first.yaml"},
+        "learn": {part: f"new-{part}.csv" for part in ROWS},
+        "remember": [{"name": "old", **{part: f"{part}.csv" for part in ROWS}, "margin": 0.99}],
+    }
+
+
+def _taught(raw: dict[str, Any], epochs: float, **training: Any) -> dict[str, Any]:
+    """Return a file's sections with those of training and gate."""
+    return {**raw, "training": {**_training(epochs), **training}, "gate": _gate()}
 
 
 def _training(epochs: float) -> dict[str, Any]:
@@ -96,6 +82,11 @@ def _file(folder: Path, raw: dict[str, Any]) -> Path:
     path = folder / f"{raw['name']}.yaml"
     path.write_text(yaml.safe_dump(raw, sort_keys=False))
     return path
+
+
+def _texts(path: Path) -> None:
+    """Write texts without labels."""
+    _write(path, range(60, 84), turned=True)
 
 
 def _write(path: Path, numbers: range, turned: bool) -> None:
