@@ -1,11 +1,11 @@
-"""The flow `adapt`: prepare -> validate -> assess -> select -> tune -> evaluate -> register -> gate."""
+"""The flow `adapt`: prepare -> validate -> assess -> select -> tune -> evaluate -> register -> (shadow) -> gate."""
 
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
-from flows import alarm
+from flows import alarm, chain
 from flows.bare import plain
 from flows.stages import Stages
 from holdfast import home as homes
@@ -16,11 +16,13 @@ from holdfast.records import (
     Prepared,
     Registered,
     Selected,
+    Shadow,
     Start,
     Tuned,
     Validated,
     Verdict,
 )
+from holdfast.registry import fencing
 from tasks import publish
 from tasks.assess import assess
 from tasks.evaluate import evaluate
@@ -29,17 +31,24 @@ from tasks.prepare import prepare
 from tasks.register import register
 from tasks.rival import rival
 from tasks.select import select
+from tasks.shadow import shadow
 from tasks.tune import tune
 from tasks.validate import validate
 
 
 @flow(name="adapt", flow_run_name="adapt {file}", persist_result=False)
-async def adapt(file: str, overrides: list[str], home: str) -> dict[str, Any]:
+async def adapt(file: str, overrides: list[str], home: str, token: int | None = None) -> dict[str, Any]:
     """Adapt a model as the pipeline file says and return the result (`holdfast.records.Result`) as a dictionary.
 
-    `overrides` are `dotted.key=value` pairs; `home` is the folder where state lives.
+    A start model that is not registered yet is made first, by the file that `start.made_by` names. `overrides` are
+    `dotted.key=value` pairs; `home` is the folder where state lives. `token` is that of an adaptation
+    which drift asked for (`holdfast.decisions.book`): its version is compared with the champion on production data too,
+    and the run writes nothing once another one took its place.
     """
-    pipeline, stages = spec.load(Path(file), overrides), Stages(homes.make(Path(home)))
+    pipeline = spec.load(Path(file), overrides)
+    stages = Stages(fencing.under(homes.make(Path(home)), pipeline.registered_name, token))
+    for path in chain.needed(Path(file), overrides, stages.home):
+        chain.check_made(path, await plain(adapt)(str(path), [], home), file)
     learn, remember, training = pipeline.learn, pipeline.remember, pipeline.training
 
     prepared = await stages.run(prepare, Prepared, pipeline=pipeline)
@@ -69,11 +78,17 @@ async def adapt(file: str, overrides: list[str], home: str) -> dict[str, Any]:
         register, Registered, pipeline=pipeline, prepared=prepared, validated=validated, assessed=assessed,
         selected=selected, tuned=tuned, evaluated=evaluated,
     )  # fmt: skip
-    verdict = await stages.run(gate, Verdict, registered=registered, evaluated=evaluated, settings=pipeline.gate)
+    shadowed: Shadow | None = None
+    if token is not None:
+        shadowed = plain(shadow)(registered, tuned, validated, start, champion, pipeline, stages.home)
+    verdict = await stages.run(
+        gate, Verdict, registered=registered, evaluated=evaluated, settings=pipeline.gate, shadow=shadowed
+    )  # fmt: skip
 
     result: dict[str, Any] = plain(publish.publish)(
         pipeline=pipeline, prepared=prepared, validated=validated, assessed=assessed, selected=selected, tuned=tuned,
-        evaluated=evaluated, registered=registered, verdict=verdict, stages=tuple(stages.times), home=stages.home,
+        evaluated=evaluated, registered=registered, shadow=shadowed, verdict=verdict, stages=tuple(stages.times),
+        home=stages.home,
     )  # fmt: skip
     await alarm.wake(pipeline, stages.home)
     return result

@@ -27,13 +27,13 @@ def resource(pipeline: Pipeline) -> dict[str, str]:
 
 
 async def send(pipeline: Pipeline, last: Decision, home: Home) -> Decision | None:
-    """Send an alarm if a decision to retrain waits for someone to do it; return that decision.
+    """Send an alarm if a decision to retrain or to roll back waits for someone to do it; return that decision.
 
     `last` is the newest decision. Without a server that outlives this process there is nobody to send it to.
     """
-    from holdfast.decisions import book
+    from holdfast.decisions import trial
 
-    wanted = book.at(home).waiting(last, clock.text()) if _server() else None
+    wanted = trial.wanted(last, clock.text(), home) if _server() else None
     if wanted is None:
         return None
     from prefect.client.orchestration import get_client

@@ -1,10 +1,11 @@
-"""One command runs a chain: a file whose start model is not registered yet is preceded by the file that makes it."""
+"""A chain of files: one whose start model is not registered yet is preceded by the file that makes it."""
 
 import asyncio
 import importlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from holdfast import spec
 from holdfast.errors import BadInput, HoldfastError
@@ -17,7 +18,7 @@ _EARLY = ("mlflow", "dvc.repo", "torch")
 
 
 def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], None] = lambda line: None) -> Result:
-    """Run `adapt` for the files that `file` needs first, then for `file`; return the last result.
+    """Run `adapt` for `file`, which does so for the files that it needs first; return the result.
 
     Raises `BadInput` when files need each other in a circle, `HoldfastError` when a needed one was not promoted.
     """
@@ -28,15 +29,9 @@ def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], 
     _import_early()
     server.end_with_us()
 
-    def one(path: Path, changes: list[str]) -> Result:
-        return Result(**asyncio.run(plain(adapt)(str(path), changes, str(home.path))))
-
     for path in needed(file, overrides, home):
         announce(f"{path}: makes the start model of {file}; running it first")
-        first = one(path, [])
-        if first.verdict != "promoted":
-            raise HoldfastError(f"{path}: was not promoted ({first.reason}), so {file} has nothing to start from")
-    return one(file, overrides)
+    return Result(**asyncio.run(plain(adapt)(str(file), overrides, str(home.path))))
 
 
 def _import_early() -> None:
@@ -49,6 +44,13 @@ def _import_early() -> None:
     timer = threading.Timer(_SERVER_BEGUN, work)
     timer.daemon = True
     timer.start()
+
+
+def check_made(path: Path, result: dict[str, Any], file: str) -> None:
+    """Raise `HoldfastError` where the run of `path` was to make what `file` starts from, and was not promoted."""
+    made = Result(**result)
+    if made.verdict != "promoted":
+        raise HoldfastError(f"{path}: was not promoted ({made.reason}), so {file} has nothing to start from")
 
 
 def needed(file: Path, overrides: list[str], home: Home) -> list[Path]:

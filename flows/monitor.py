@@ -13,7 +13,7 @@ from flows.bare import plain
 from flows.stages import Stages
 from holdfast import clock, spec
 from holdfast import home as homes
-from holdfast.decisions import book, rounds
+from holdfast.decisions import rounds, trial
 from holdfast.decisions.records import Decision
 from holdfast.drift.champion import Champion
 from holdfast.drift.reference import Reference
@@ -29,7 +29,7 @@ async def monitor(
 ) -> list[dict]:
     """Do one round of watching; return its decisions (`holdfast.decisions.records.Decision`), oldest window first.
 
-    With `alarm` a decision to retrain that waits for someone to do it is told to the server (`flows.alarm`).
+    With `alarm` a decision to retrain or to roll back that nobody has acted upon is told to the server (`flows.alarm`).
     """
     pipeline, stages = spec.load(Path(file), overrides), Stages(homes.make(Path(home)))
     place, now, at = stages.home, clock.now(), clock.text()
@@ -65,7 +65,7 @@ def once(
     announce: Callable[[str], None] = lambda line: None,
     now: datetime | None = None,
 ) -> tuple[list[Decision], Result | None]:
-    """Do one round and, with `act`, the adaptation that a decision asks for and none has done yet.
+    """Do one round and, with `act`, the rollback or the adaptation that a decision asks for and none has done yet.
 
     All that is written down has the time `now`, by default the machine's (see `holdfast.clock`). Raises `Conflict`
     where an adaptation of the name is under way.
@@ -77,8 +77,9 @@ def once(
         place, rows = str(home.path), str(data) if data else None
         found = asyncio.run(plain(monitor)(str(file), overrides, place, rows, manual, alarm=not act))
         decisions = [Decision(**decision) for decision in found]
-        wanted = book.at(home).waiting(decisions[-1], clock.text()) if act else None
+        wanted = trial.wanted(decisions[-1], clock.text(), home) if act else None
         if wanted is None:
             return decisions, None
-        announce(f"adapting {wanted.name} as decided at {wanted.at}: {wanted.reason}")
+        doing = "rolling back" if wanted.outcome == "rollback" else "adapting"
+        announce(f"{doing} {wanted.name} as decided at {wanted.at}: {wanted.reason}")
         return decisions, asyncio.run(acting.act(wanted.key, file, overrides, home))

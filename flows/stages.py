@@ -25,6 +25,7 @@ class Stages:
 
     async def run(self, stage: Task, gives: type[Given], **inputs: Any) -> Given:
         """Run a stage's task with `inputs` and return its record; a damaged cached result is made again."""
+        self.home.check_fence()
         if bare.on():
             return self._bare(stage, gives, inputs)
         begun = time.perf_counter()

@@ -64,3 +64,7 @@ class OutOfMemory(HoldfastError):
 
 class Conflict(HoldfastError):
     """A compare-and-set lost: someone else promoted first. Names the generation expected and the one met."""
+
+
+class Fenced(Conflict):
+    """The run's place was taken by another one while it stood still; from then on it writes nothing."""

@@ -4,6 +4,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from holdfast.errors import BadInput
 from holdfast.store import Store
@@ -11,11 +12,32 @@ from holdfast.store import Store
 _MARKER = "holdfast-home"
 
 
+class Fence(Protocol):
+    """What knows whether a run may still write (`holdfast.registry.fencing`)."""
+
+    @property
+    def name(self) -> str:
+        """The registered name that the run works on."""
+
+    @property
+    def token(self) -> int:
+        """The number under which the run was begun."""
+
+    def check(self) -> None:
+        """Raise `Fenced` where another run took this one's place."""
+
+
 @dataclass(frozen=True)
 class Home:
-    """Paths inside one home folder; everything a run writes is below `path`."""
+    """Paths inside one home folder; everything a run writes is below `path`. A run may be held back by a `fence`."""
 
     path: Path
+    fence: Fence | None = None
+
+    def check_fence(self) -> None:
+        """Raise `Fenced` where another run took this one's place; to be asked right before what counts is written."""
+        if self.fence is not None:
+            self.fence.check()
 
     @property
     def store(self) -> Store:

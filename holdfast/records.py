@@ -212,6 +212,25 @@ class Evaluated(Record):
     artifact: Artifact
 
 
+class Shadow(Record):
+    """A challenger beside the champion on the newest labelled window: both answer, only the champion answers users.
+
+    `window` is the window's digest, `n` its labelled rows that neither of the two learned from; `bound` is the upper
+    bound of the loss, and the challenger holds where that is below `margin`. Without such rows it does not hold.
+    """
+
+    champion: str
+    window: str | None
+    before: float
+    after: float
+    drop: float
+    bound: float
+    margin: float
+    confidence: float
+    holds: bool
+    n: int
+
+
 class Registered(Record):
     """A version in the registry."""
 
@@ -250,7 +269,8 @@ class Lineage(Record):
 class Result(Record):
     """What `holdfast run --json` prints; `controller` says what the controller chose and why, where there was one.
 
-    `learned` says whose words were learned, where some are the model's own.
+    `learned` says whose words were learned, where some are the model's own; `shadow` how an adaptation that drift asked
+    for did beside the champion.
     """
 
     pipeline: str
@@ -267,3 +287,4 @@ class Result(Record):
     tracking: str
     controller: str | None = None
     learned: str | None = None
+    shadow: Shadow | None = None

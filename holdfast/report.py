@@ -46,7 +46,7 @@ def write(
         verdict=words.verdict(result),
         good=result.verdict == "promoted",
         sections=[
-            sections.learned_and_kept(evaluated, home),
+            sections.learned_and_kept(evaluated, result.shadow, home),
             sections.selection(result, assessed, home),
             *choice.sections(selected, home),
             sections.tuning(tuned, home),
@@ -105,6 +105,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         ("moved", words.moved(result)),
         *([("learned", result.learned)] if result.learned else []),
         *([("controller", result.controller)] if result.controller else []),
+        *([("shadow", words.shadow(result.shadow))] if result.shadow else []),
         ("report", result.report),
         ("MLflow run", f"{result.run_id} at {words.address(result.tracking)}"),
         ("time", words.stages(result)),

@@ -12,6 +12,7 @@ from holdfast.records import (
     Registered,
     Result,
     Selected,
+    Shadow,
     StageTime,
     Tuned,
     Validated,
@@ -33,9 +34,13 @@ def assemble(
     registered: Registered,
     verdict: Verdict,
     stages: tuple[StageTime, ...],
+    shadow: Shadow | None = None,
     **_: Any,
 ) -> Result:
     """Return the run's result; `report` is where its page is to be written, below the home's reports."""
+    traced = lineage.trace(pipeline, prepared, validated, selected, tuned, evaluated)
+    if shadow is not None:
+        traced.evaluation["shadow"] = shadow.model_dump(mode="json")
     page = home.reports / registered.name / f"version-{registered.version}" / "report.html"
     return Result(
         pipeline=pipeline.name,
@@ -47,11 +52,12 @@ def assemble(
         remembered=evaluated.remembered,
         selection=selected.model_dump(mode="json", exclude={"artifact"}),
         stages=stages,
-        lineage=lineage.trace(pipeline, prepared, validated, selected, tuned, evaluated),
+        lineage=traced,
         report=str(page),
         tracking=tracking.address(home),
         learned=_learned(tuned, home),
         controller=trajectory.read(tuned.trajectory, home)["said"] if tuned.trajectory else None,
+        shadow=shadow,
     )
 
 

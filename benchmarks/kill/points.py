@@ -64,12 +64,15 @@ END = (Point("report", "holdfast.report.write"),)
 ALL = (*BEFORE, *TUNE, *BETWEEN, *REGISTER, *END)
 
 
-def arm(point: Point) -> None:
-    """Have this process kill itself (SIGKILL) at `point`; raise `LookupError` where there is no such function."""
+def arm(point: Point, then: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGKILL)) -> None:
+    """Have this process kill itself at `point`, or do what else is given `then`; it goes on where it outlives that.
+
+    Raises `LookupError` where there is no such function.
+    """
     inside = [point.within is None]
     if point.within:
         _replace(point.within, lambda original: _entered(original, inside))
-    _replace(point.at, lambda original: _deadly(original, point, inside))
+    _replace(point.at, lambda original: _deadly(original, point, inside, then))
 
 
 def _entered(original: Callable, inside: list[bool]) -> Callable:
@@ -84,19 +87,18 @@ def _entered(original: Callable, inside: list[bool]) -> Callable:
     return call
 
 
-def _deadly(original: Callable, point: Point, inside: list[bool]) -> Callable:
+def _deadly(original: Callable, point: Point, inside: list[bool], then: Callable[[], None]) -> Callable:
     calls = 0
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += inside[0]
-        if not inside[0] or calls < point.nth:
+        if not inside[0] or calls != point.nth:
             return original(*args, **kwargs)
-        if point.after:
-            original(*args, **kwargs)
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError("unreachable")
+        done = original(*args, **kwargs) if point.after else None
+        then()
+        return done if point.after else original(*args, **kwargs)
 
     return call
 

@@ -39,8 +39,15 @@ class _Stages:
         return self.known[stage.name]
 
 
-def run(file: Path, sets: list[str], home: Home, known: Records | None = None, until: str = "gate") -> Records:
-    """Run the stages up to `until` that are not `known`; return the records of all."""
+def run(
+    file: Path,
+    sets: list[str],
+    home: Home,
+    known: Records | None = None,
+    until: str = "gate",
+    token: int | None = None,
+) -> Records:
+    """Run the stages up to `until` that are not `known`, under a token if there is one; return the records of all."""
     from flows import adapt
 
     records = dict(known or {})
@@ -48,9 +55,11 @@ def run(file: Path, sets: list[str], home: Home, known: Records | None = None, u
     def stages(place: Home) -> _Stages:
         return _Stages(place, records, until)
 
-    with mock.patch.multiple(adapt, Stages=stages, rival=adapt.rival.fn, publish=SimpleNamespace()):
+    with mock.patch.multiple(
+        adapt, Stages=stages, rival=adapt.rival.fn, shadow=adapt.shadow.fn, publish=SimpleNamespace()
+    ):
         try:
-            asyncio.run(adapt.adapt.fn(str(file), sets, str(home.path)))
+            asyncio.run(adapt.adapt.fn(str(file), sets, str(home.path), token))
         except _Enough:
             return records
     raise LookupError(f"no stage is named {until}")

@@ -8,7 +8,7 @@ import typer
 from flows.cli import common
 from flows.cli.run import SetOption
 
-_CODES = {"retrain": 4, "ask-for-labels": 5, "audit": 5}
+_CODES = {"retrain": 4, "rollback": 4, "ask-for-labels": 5}
 
 
 def monitor(
@@ -16,7 +16,7 @@ def monitor(
     window: Annotated[
         Path | None, typer.Option(help="A file or folder whose rows are one window; else monitor.source, else the log.")
     ] = None,
-    act: Annotated[bool, typer.Option("--act", help="Adapt again where that was decided and not yet done.")] = False,
+    act: Annotated[bool, typer.Option("--act", help="Adapt again, or roll back, where that was decided.")] = False,
     why: Annotated[str | None, typer.Option("--why", help="Ask for an adaptation by hand, with a reason.")] = None,
     set_: SetOption = None,
     home: common.HomeOption = None,
@@ -24,8 +24,8 @@ def monitor(
 ) -> None:
     """Watch production data once: check, report, decide; --act adapts.
 
-    Exit 0: nothing to do, or adapted and promoted; 3: adapted and refused; 4: an adaptation was decided and awaits
-    --act; 5: labels are wanted, or an audit is due; 2: bad input; 1: failed.
+    Exit 0: nothing to do, or done: adapted and promoted, rolled back; 3: adapted and refused; 4: an adaptation or a
+    rollback was decided and awaits --act; 5: labels are wanted, or an audit failed; 2: bad input; 1: failed.
     """
     with common.guarded(json):
         place = common.enter(home)
@@ -44,17 +44,19 @@ def monitor(
             common.print_json({"name": decisions[-1].name, "decisions": found, "adapted": adapted})
         else:
             _show(decisions, result)
-        raise typer.Exit(_code(decisions[-1].outcome, result))
+        raise typer.Exit(_code(decisions[-1], result, act))
 
 
 def _announce(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _code(outcome: str, result: Any) -> int:
+def _code(last: Any, result: Any, acted: bool) -> int:
     if result is not None:
         return 0 if result.verdict == "promoted" else 3
-    return _CODES.get(outcome, 0)
+    if last.audit is not None and (last.audit.broken or last.audit.failed):
+        return 5
+    return 0 if last.outcome == "rollback" and acted else _CODES.get(last.outcome, 0)
 
 
 def _show(decisions: Any, result: Any) -> None:
@@ -76,17 +78,33 @@ def decisions(
     home: common.HomeOption = None,
     json: common.JsonOption = False,
 ) -> None:
-    """List every decision about NAME, those to do nothing too, and its adaptations."""
+    """List every decision about NAME, those to do nothing too, its adaptations, and who was champion since when."""
     with common.guarded(json):
         place = common.enter(home)
         from holdfast.decisions import book
+        from holdfast.registry import ledger
 
-        past = book.at(place).past(name)
+        past, champions = book.at(place).past(name), ledger.at(place).history(name)
         if json:
-            found = {key: [one.model_dump(mode="json") for one in getattr(past, key)] for key in vars(past)}
+            lists: dict[str, Any] = {**vars(past), "champions": champions}
+            found = {key: [one.model_dump(mode="json") for one in some] for key, some in lists.items()}
             common.print_json({"name": name, **found})
             return
         rows = [[d.at, d.version, d.outcome, d.rule, d.reason, (d.window or "")[:12]] for d in past.decisions]
         common.print_table(["at", "version", "outcome", "rule", "reason", "window"], rows, title=name)
         for event in past.adaptations:
             typer.echo(f"{event.at} adaptation {event.token} {event.event} ({event.decision[:12]}) {event.holder}")
+            for line in _came_of(event.result):
+                typer.echo(f"  {line}")
+        for entry in champions:
+            typer.echo(f"{entry.at} generation {entry.generation}: {entry.action} version {entry.version}, {entry.who}")
+
+
+def _came_of(result: Any) -> list[str]:
+    """Return what came of an adaptation that ended or failed, as lines."""
+    from holdfast.records import Shadow
+    from holdfast.reports import words
+
+    lines = [f"version {result['version']} {result['verdict']}"] if result.get("verdict") else []
+    lines += [f"shadow: {words.shadow(Shadow(**result['shadow']))}"] if result.get("shadow") else []
+    return lines + ([result["reason"]] if result.get("reason") else [])

@@ -147,6 +147,7 @@ class Watcher:
         look = self.watch.look()
         seconds = time.perf_counter() - begun
         self.journal.spend("controller", seconds)
+        self.job.allowed()
         self.journal.add(candidate.name, {"look": look.document(), "seconds": round(seconds, 3), **also})
 
     def _affordable(self, updates: int) -> bool:

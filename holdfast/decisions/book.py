@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import IntegrityError
 
 from holdfast import digests
-from holdfast.decisions.records import Adaptation, Decision, Event
+from holdfast.decisions.records import Adaptation, Decision, Event, Outcome
 from holdfast.decisions.rule import Past, under_way
 from holdfast.errors import BadInput, Conflict
 from holdfast.home import Home
@@ -53,9 +53,9 @@ class Book(schema.Database):
         return decision
 
     def find(self, name: str, key: str) -> Decision:
-        """Return a decision to retrain; raises `BadInput` where the book has none of that name and key."""
+        """Return a decision to retrain or to roll back; raises `BadInput` where there is none of that name and key."""
         with self._begin() as connection:
-            return _wanted(connection, name, key)
+            return _wanted(connection, name, key, ("retrain", "rollback"))
 
     def pending(self, name: str, version: str, episode: str | None) -> Decision | None:
         """Return the newest decision to retrain a version that no finished adaptation has used up.
@@ -134,10 +134,10 @@ def holder() -> str:
     return f"{ledger.whoever()}, process {os.getpid()}"
 
 
-def _wanted(connection: Connection, name: str, key: str) -> Decision:
+def _wanted(connection: Connection, name: str, key: str, outcomes: Sequence[Outcome] = ("retrain",)) -> Decision:
     stored = next((d for d in _decisions(connection, name) if d.key == key), None)
-    if stored is None or stored.outcome != "retrain":
-        raise BadInput(f"there is no decision {key[:12]} to retrain `{name}`")
+    if stored is None or stored.outcome not in outcomes:
+        raise BadInput(f"there is no decision {key[:12]} to {' or '.join(outcomes)} `{name}`")
     return stored
 
 

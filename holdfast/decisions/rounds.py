@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from holdfast import rows
-from holdfast.decisions import book, rule
+from holdfast.decisions import audit, book, rule, trial
 from holdfast.decisions.records import Decision, Facts
 from holdfast.drift import champion as champions
 from holdfast.drift import watch
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 def decide(
     champion: Champion, watched: Watched | None, monitor: Monitor, at: str, manual: str | None, home: Home
 ) -> Decision:
-    """Decide about a watched window, or about a round without one, and write it down; return what stands."""
+    """Decide about a watched window, or about a round without one, and write it down; return what stands.
+
+    An audit that is due is done at once: the decision says what it found.
+    """
     written = book.at(home)
     past = written.past(champion.name)
     facts = _facts(champion, watched, past, monitor, at, manual, home)
@@ -32,6 +35,10 @@ def decide(
         wanted = watched.unlabelled if decision.outcome == "ask-for-labels" else ()
         update = {"window_rows": watched.rows.digest, "window_until": watched.window.until}
         decision = decision.model_copy(update={**update, "report": watched.report, "wanted_labels": wanted})
+    if decision.outcome == "audit":
+        found = audit.audit(champion, home)
+        reason = f"{decision.reason}; {audit.told(found)}"
+        decision = decision.model_copy(update={"audit": found, "reason": reason})
     return written.record(decision)
 
 
@@ -54,7 +61,8 @@ def _facts(
     old = champions.texts(champion, home)
     known = watch.material(past.decisions, now, monitor.retrain.windows, champion.name, home, old)
     common: dict[str, Any] = {"name": champion.name, "version": champion.version, "at": at, "manual": manual}
-    common |= {"labelled": len(known), "promoted_at": champion.promoted_at}
+    common |= {"labelled": len(known), "promoted_at": champion.promoted_at, "generation": champion.generation}
+    common["trial"] = trial.observe(champion, past.decisions, now, monitor.rollback, home)
     if watched is None:
         return Facts.model_validate(common)
     lost = {f.check: f.effect for f in watched.findings if not f.skipped and f.check in ("performance", "estimate")}

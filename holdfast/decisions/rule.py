@@ -2,12 +2,13 @@
 
 The first of these that applies decides; a decision is made each time, also to do nothing.
 
-1. An adaptation of this model is under way: `busy`.
-2. Someone asks by hand, or the calendar does (`retrain.every`): `retrain`, on enough labelled rows.
-3. No episode: `watch` after a single alarm, an `audit` where that is due, else `nothing`.
-4. The episode has had its retrain: `nothing`. Within `retrain.cooldown` of the last one: `wait`.
-5. Fewer labelled rows than `retrain.labelled`, or a value to weigh and points lost unknown: `ask-for-labels`.
-6. The expected value is not positive: `not-worth-it`. Else: `retrain`.
+1. A new champion does worse than its predecessor on the same labelled rows (`monitor.rollback`): `rollback`.
+2. An adaptation of this model is under way: `busy`.
+3. Someone asks by hand, or the calendar does (`retrain.every`): `retrain`, on enough labelled rows.
+4. No episode: `watch` after a single alarm, an `audit` where that is due, else `nothing`.
+5. The episode has had its retrain: `nothing`. Within `retrain.cooldown` of the last one, or of a rollback: `wait`.
+6. Fewer labelled rows than `retrain.labelled`, or a value to weigh and points lost unknown: `ask-for-labels`.
+7. The expected value is not positive: `not-worth-it`. Else: `retrain`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def decide(facts: Facts, monitor: Monitor, past: Past) -> Decision:
     """Return the decision about a round."""
     episode = _episode(facts, monitor, past)
     ruling = (
-        _busy(facts, past)
+        _worse(facts, monitor)
+        or _busy(facts, past)
         or _manual(facts, monitor)
         or _calendar(facts, monitor, past)
         or _no_episode(facts, monitor, past, episode)
@@ -67,7 +69,7 @@ def decide(facts: Facts, monitor: Monitor, past: Past) -> Decision:
         episode=episode,
         numbers=ruling.numbers | _worth(facts, monitor),
         facts=facts,
-        settings=monitor.model_dump(mode="json", by_alias=True, include={"alarm", "retrain", "value"}),
+        settings=monitor.model_dump(mode="json", by_alias=True, include={"alarm", "retrain", "rollback", "value"}),
         at=facts.at,
     )
 
@@ -84,6 +86,18 @@ def _episode(facts: Facts, monitor: Monitor, past: Past) -> str | None:
     if facts.window is not None:
         marks.append((facts.window, facts.alarmed))
     return episodes.current(facts.version, marks, monitor.alarm)
+
+
+def _worse(facts: Facts, monitor: Monitor) -> _Ruling | None:
+    trial, settings = facts.trial, monitor.rollback
+    if settings is None or trial is None or trial.drop < settings.drop or trial.lower <= 0:
+        return None
+    reason = (
+        f"version {facts.version} has {trial.after:.4f} where version {trial.predecessor} has {trial.before:.4f}, on "
+        f"the same {trial.n} labelled rows of its first windows; {trial.drop:.4f} worse, by at least {trial.lower:.4f}"
+    )
+    numbers: dict[str, float | str | None] = {"drop": trial.drop, "lower": trial.lower, "n": trial.n}
+    return _Ruling("rollback", "worse than before", reason, numbers)
 
 
 def _busy(facts: Facts, past: Past) -> _Ruling | None:
@@ -141,11 +155,12 @@ def _episode_is_spent(past: Past, episode: str | None) -> _Ruling | None:
 
 
 def _cooldown(facts: Facts, monitor: Monitor, past: Past) -> _Ruling | None:
-    retrains = [d for d in past.decisions if d.outcome == "retrain"]
-    hours = _hours_since(retrains[-1].at if retrains else None, facts.at)
+    changes = [d for d in past.decisions if d.outcome in ("retrain", "rollback")]
+    hours = _hours_since(changes[-1].at if changes else None, facts.at)
     if hours is None or hours >= monitor.retrain.cooldown:
         return None
-    reason = f"{hours:.1f} hours since the last retrain, and the cooldown is {monitor.retrain.cooldown:.1f}"
+    last = changes[-1].outcome
+    reason = f"{hours:.1f} hours since the last {last}, and the cooldown is {monitor.retrain.cooldown:.1f}"
     return _Ruling("wait", "cooldown", reason, {"hours since": round(hours, 2), "cooldown": monitor.retrain.cooldown})
 
 

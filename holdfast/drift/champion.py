@@ -21,7 +21,7 @@ _LEARNED = "learn."
 
 
 class Champion(Record):
-    """A champion: the version, since when it is that, the head that answers, and the digests of the data by role."""
+    """A champion: the version, since when and in which generation it is that, the head that answers, data by role."""
 
     name: str
     version: str
@@ -31,6 +31,7 @@ class Champion(Record):
     max_length: int
     precision: str
     data: dict[str, str]
+    generation: int = 0
 
 
 def standing(name: str, home: Home) -> ledger.Promotion:
@@ -62,6 +63,7 @@ def was(entry: ledger.Promotion, home: Home) -> Champion:
         max_length=method["training"]["max_length"],
         precision=method["training"]["precision"],
         data={key: used["used"] for key, used in shown["lineage"]["data"].items()},
+        generation=entry.generation,
     )
 
 

@@ -121,8 +121,9 @@ class Retrain(_Section):
 
     Not within `cooldown` of the last adaptation, not on fewer than `labelled` labelled rows (`ask_for` of the others
     are then named), at most one at a time; a lease is given up after `longest`. Rows of the last `windows` windows are
-    learned, with a share `replay` of old ones; what the champion knew must be kept within `margin`. `every` and
-    `audit_every` are calendar triggers.
+    learned, with a share `replay` of old ones; what the champion knew must be kept within `margin`. A share `shadow` of
+    the newest window's labelled rows is held out, for the comparison with the champion. `every` and `audit_every` are
+    calendar triggers.
     """
 
     cooldown: Hours = 24.0
@@ -131,9 +132,17 @@ class Retrain(_Section):
     windows: int = Field(4, ge=1)
     replay: float = Field(0.25, gt=0, lt=1)
     margin: float = Field(0.05, gt=0, lt=1)
+    shadow: float = Field(0.4, gt=0, le=0.5)
     longest: Hours = 24.0
     every: Hours | None = None
     audit_every: Hours | None = None
+
+
+class Rollback(_Section):
+    """When a new champion is taken back: over its first `windows` windows it does `drop` worse than its predecessor."""
+
+    windows: int = Field(2, ge=1)
+    drop: float = Field(0.05, ge=0, lt=1)
 
 
 class Value(_Section):
@@ -162,6 +171,7 @@ class Monitor(_Section):
     family_wise: float = Field(0.03, gt=0, le=0.5)
     alarm: Alarm = Alarm()
     retrain: Retrain = Retrain()
+    rollback: Annotated[Rollback | None, BeforeValidator(_switch)] = Rollback()
     value: Value | None = None
     seed: int = Field(7, ge=0, lt=2**32)
 

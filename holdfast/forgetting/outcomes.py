@@ -91,6 +91,11 @@ class Comparison:
         """Return the one-sided lower bound of the gain."""
         return -self.drop_upper(confidence)
 
+    def drop_lower(self, confidence: float) -> float:
+        """Return the one-sided lower bound of the drop."""
+        positive, negative = self.flips
+        return float(intervals.drop_lower(negative, positive, self.n, confidence))
+
     def gain_interval(self, confidence: float) -> tuple[float, float]:
         """Return the two-sided interval of the gain."""
         positive, negative = self.flips

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 READY, KEY, DIGEST, HEADS, TITLE = (f"holdfast.{name}" for name in ("ready", "key", "digest", "heads", "title"))
-VERDICT, REASON, BY_HAND = (f"holdfast.{name}" for name in ("verdict", "reason", "by_hand"))
+VERDICT, REASON, BY_HAND, SHADOW = (f"holdfast.{name}" for name in ("verdict", "reason", "by_hand", "shadow"))
 _LONGEST_RUN_TAG = 8000
 _DIMENSIONS = tuple(Lineage.model_fields)
 
@@ -46,8 +46,11 @@ def title(lineage: Lineage) -> str:
 
 
 def lineage(version: ModelVersion) -> Lineage:
-    """Return the lineage that a version carries."""
-    return Lineage(**{name: json.loads(version.tags[f"holdfast.{name}"]) for name in _DIMENSIONS})
+    """Return the lineage that a version carries; its evaluation has the `shadow` that the gate saw, if any."""
+    found = {name: json.loads(version.tags[f"holdfast.{name}"]) for name in _DIMENSIONS}
+    if SHADOW in version.tags:
+        found["evaluation"]["shadow"] = json.loads(version.tags[SHADOW])
+    return Lineage(**found)
 
 
 def heads(version: ModelVersion) -> dict[str, HeadInfo]:

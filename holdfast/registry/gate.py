@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from holdfast import digests
 from holdfast.errors import Conflict, Corrupt
-from holdfast.home import Home
-from holdfast.records import ChampionScore, Evaluated, Registered, RememberedScore, Verdict
+from holdfast.home import Fence, Home
+from holdfast.records import ChampionScore, Evaluated, Registered, RememberedScore, Shadow, Verdict
 from holdfast.registry import aliases, catalogue, ledger, tracking
 from holdfast.registry.ledger import Ledger, Promotion
 from holdfast.spec import Gate
@@ -20,30 +20,39 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def gate(registered: Registered, evaluated: Evaluated, settings: Gate, home: Home) -> Verdict:
+def gate(
+    registered: Registered, evaluated: Evaluated, settings: Gate, home: Home, shadow: Shadow | None = None
+) -> Verdict:
     """Promote a registered version, or refuse it with every reason; asking again changes nothing.
 
     Promoted iff the lower bound of the target's gain is above `settings.target_gain`, every remembered task is kept,
-    the upper bound of the loss against the champion, if there is one, is below `settings.champion_margin`, and nobody
-    rolled this very adapter back. Raises `Conflict` when the champion is not the one that the version was compared
-    with, or changed meanwhile; `Corrupt` when the adapter is not what its digest says.
+    the upper bound of the loss against the champion, if there is one, is below `settings.champion_margin`, on the
+    newest labelled window too where the version was its `shadow`, and nobody rolled this very adapter back. Raises
+    `Conflict` when the champion is not the one that the version was compared with, or changed meanwhile; `Fenced` when
+    another run took this one's place; `Corrupt` when the adapter is not what its digest says.
     """
+    home.check_fence()
     client, book = tracking.client(home), ledger.at(home)
     entries = book.history(registered.name)
-    broken = list(failures(evaluated, settings, entries, registered))
+    broken = list(failures(evaluated, settings, entries, registered, shadow))
     if broken:
         verdict = _refused(broken, entries, registered)
     else:
         _check_rival(evaluated.champion, entries, registered)
         verify(client, registered, home)
-        reason = "; ".join(merits(evaluated, settings))
-        verdict = _promoted(book, entries, registered, reason)
-    _record(client, book, registered, evaluated, settings, verdict)
+        reason = "; ".join(merits(evaluated, settings, shadow))
+        verdict = _promoted(book, entries, registered, reason, home.fence)
+    home.check_fence()
+    _record(client, book, registered, evaluated, settings, verdict, shadow)
     return verdict
 
 
 def failures(
-    evaluated: Evaluated, settings: Gate, entries: Sequence[Promotion], registered: Registered
+    evaluated: Evaluated,
+    settings: Gate,
+    entries: Sequence[Promotion],
+    registered: Registered,
+    shadow: Shadow | None = None,
 ) -> Iterator[str]:
     """Yield every reason why a version is not promoted, as sentences with their numbers."""
     target = evaluated.target
@@ -60,6 +69,8 @@ def failures(
             f"this one: {rival.after:.4f}, n = {rival.n}), which is not below {settings.champion_margin:g} "
             "(gate.champion_margin)"
         )
+    if shadow is not None and not shadow.holds:
+        yield _outshone(shadow)
     back = ledger.rolled_back(entries, registered.digest)
     if back is not None:
         yield (
@@ -75,7 +86,17 @@ def _forgot(task: RememberedScore) -> str:
     )
 
 
-def merits(evaluated: Evaluated, settings: Gate) -> Iterator[str]:
+def _outshone(shadow: Shadow) -> str:
+    if shadow.window is None:
+        return f"no window has enough labelled rows, learned by neither, to compare with version {shadow.champion} on"
+    return (
+        f"on the newest labelled window it may be up to {shadow.bound:.4f} worse than the champion (version "
+        f"{shadow.champion}: {shadow.before:.4f}, this one: {shadow.after:.4f}, n = {shadow.n}), which is not below "
+        f"{shadow.margin:g} (gate.champion_margin)"
+    )
+
+
+def merits(evaluated: Evaluated, settings: Gate, shadow: Shadow | None = None) -> Iterator[str]:
     """Yield why a version is promoted, as sentences with their numbers."""
     target, rival = evaluated.target, evaluated.champion
     yield (
@@ -89,6 +110,8 @@ def merits(evaluated: Evaluated, settings: Gate) -> Iterator[str]:
             f"it is at most {rival.bound:.4f} worse than the champion (version {rival.version}), below "
             f"{settings.champion_margin:g}"
         )
+    if shadow is not None:
+        yield f"on the newest labelled window (n = {shadow.n}) it is at most {shadow.bound:.4f} worse than the champion"
 
 
 def _check_rival(rival: ChampionScore | None, entries: Sequence[Promotion], registered: Registered) -> None:
@@ -128,7 +151,9 @@ def _refused(broken: Sequence[str], entries: Sequence[Promotion], registered: Re
     return Verdict(verdict="refused", reason=reason, generation=None)
 
 
-def _promoted(book: Ledger, entries: Sequence[Promotion], registered: Registered, reason: str) -> Verdict:
+def _promoted(
+    book: Ledger, entries: Sequence[Promotion], registered: Registered, reason: str, fence: Fence | None
+) -> Verdict:
     """Insert the next generation, unless the version is champion already."""
     champion = entries[-1] if entries else None
     if champion is None or (champion.version, champion.digest) != (registered.version, registered.digest):
@@ -140,19 +165,28 @@ def _promoted(book: Ledger, entries: Sequence[Promotion], registered: Registered
             why=reason,
             who=f"the gate, for {ledger.whoever()}",
             run_id=registered.run_id,
+            fence=fence,
         )
     return Verdict(verdict="promoted", reason=reason, generation=champion.generation)
 
 
 def _record(
-    client: MlflowClient, book: Ledger, registered: Registered, evaluated: Evaluated, settings: Gate, verdict: Verdict
+    client: MlflowClient,
+    book: Ledger,
+    registered: Registered,
+    evaluated: Evaluated,
+    settings: Gate,
+    verdict: Verdict,
+    shadow: Shadow | None,
 ) -> None:
     """Write the verdict down: in the ledger's decisions, on MLflow's version and run, and in the aliases."""
-    scores = digests.of_json(evaluated.model_dump(mode="json"))
+    seen = [part.model_dump(mode="json") for part in (evaluated, shadow) if part is not None]
+    scores = digests.of_json(seen if shadow else seen[0])
     said = {"verdict": verdict.verdict, "reason": verdict.reason}
     book.record_decision(
         registered.name, registered.version, registered.digest, scores, settings.model_dump(mode="json"), **said
     )
-    catalogue.mark(client, registered, {catalogue.VERDICT: verdict.verdict, catalogue.REASON: verdict.reason})
+    tags = {catalogue.VERDICT: verdict.verdict, catalogue.REASON: verdict.reason}
+    catalogue.mark(client, registered, tags | ({catalogue.SHADOW: shadow.model_dump_json()} if shadow else {}))
     aliases.reconcile(client, book, registered.name)
     aliases.challenge(client, registered.name, registered.version, refused=verdict.verdict == "refused")

@@ -19,9 +19,9 @@ from sqlalchemy.exc import IntegrityError
 
 from holdfast import clock, digests
 from holdfast.errors import BadInput, Conflict
-from holdfast.home import Home
+from holdfast.home import Fence, Home
 from holdfast.records import Record
-from holdfast.registry import schema
+from holdfast.registry import fencing, schema
 
 
 class Promotion(Record):
@@ -81,13 +81,24 @@ class Ledger(schema.Database):
         return stand(self.history(name))
 
     def promote(
-        self, name: str, version: str, digest: str, expected_generation: int, why: str, who: str, run_id: str = ""
+        self,
+        name: str,
+        version: str,
+        digest: str,
+        expected_generation: int,
+        why: str,
+        who: str,
+        run_id: str = "",
+        fence: Fence | None = None,
     ) -> Promotion:
         """Make a version champion if the generation is still the expected one (0: none yet); return the new entry.
 
-        Raises `Conflict`, with the generation expected and the one met, when someone else was first.
+        Raises `Conflict`, with the generation expected and the one met, when someone else was first; `Fenced` when the
+        token of `fence` does not count any more, which is found out in the transaction of the insert.
         """
         with self._begin() as connection:
+            if fence is not None:
+                fencing.check(connection, fence)
             wanted = {"version": version, "digest": digest, "run_id": run_id, "action": "promote"}
             return self._append(connection, name, expected_generation, {**wanted, "why": why, "who": who})
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+BY_HAND = "by hand"
+
+
 def promote(name: str, version: str, why: str, home: Home) -> Promotion:
     """Make a version champion by hand, even one that the gate refused (the entry says so); return the ledger's entry.
 
@@ -27,7 +30,7 @@ def promote(name: str, version: str, why: str, home: Home) -> Promotion:
     found = catalogue.get(client, name, version)
     one = Registered(name=name, version=version, run_id=found.run_id, digest=found.tags[catalogue.DIGEST])
     aliases.reconcile(client, book, name)
-    reason = f"by hand: {reason}{_refusal(book, one)}"
+    reason = f"{BY_HAND}: {reason}{_refusal(book, one)}"
     entry = _insert(client, book, one, reason, home)
     catalogue.mark(client, one, {catalogue.BY_HAND: reason})
     aliases.reconcile(client, book, name)
@@ -49,27 +52,33 @@ def _insert(client: MlflowClient, book: Ledger, one: Registered, reason: str, ho
     return book.promote(one.name, one.version, one.digest, expected, reason, ledger.whoever(), one.run_id)
 
 
-def rollback(name: str, why: str, home: Home) -> Promotion:
+def rollback(name: str, why: str, home: Home, who: str | None = None, expected: int | None = None) -> Promotion:
     """Give `name` its previous champion back, as one more generation; return the ledger's entry.
 
-    A rollback that was killed before the alias followed is completed, not done a second time. Raises `BadInput` without
-    a reason or a champion to go back to, `Conflict` when someone else changed the champion meanwhile, `Corrupt` when
-    the adapter to go back to is damaged.
+    A rollback that was killed before the alias followed is completed, not done a second time, and so is one of the
+    `expected` generation (None: whichever there is). Raises `BadInput` without a reason or a champion to go back to,
+    `Conflict` when someone else changed the champion meanwhile, `Corrupt` when the adapter to go back to is damaged.
     """
     reason = _reason(why)
     client, book = tracking.client(home), ledger.at(home)
     catalogue.known(client, name)
     entries = book.history(name)
-    if _cut_short(client, entries):
+    if _cut_short(client, entries) or _done(entries, expected):
         aliases.reconcile(client, book, name)
         return entries[-1]
     standing = ledger.stand(entries)
     if len(standing) > 1:
         back = standing[-2]
         gate.verify(client, Registered(name=name, version=back.version, run_id=back.run_id, digest=back.digest), home)
-    entry = book.rollback(name, reason, ledger.whoever(), entries[-1].generation if entries else None)
+    met = entries[-1].generation if entries else None
+    entry = book.rollback(name, reason, who or ledger.whoever(), met if expected is None else expected)
     aliases.reconcile(client, book, name)
     return entry
+
+
+def _done(entries: Sequence[Promotion], expected: int | None) -> bool:
+    """Say whether the last entry is the rollback of the expected generation."""
+    return bool(entries) and entries[-1].action == "rollback" and entries[-1].expected_generation == expected
 
 
 def _cut_short(client: MlflowClient, entries: Sequence[Promotion]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from holdfast import adapters
+from holdfast.errors import Fenced
 from holdfast.home import Home
 from holdfast.records import Assessed, Evaluated, Prepared, Registered, Selected, Tuned, Validated
 from holdfast.registry import aliases, card, catalogue, ledger, package, runs, tracking
@@ -34,14 +35,20 @@ def register(
 
     The same work gets the version that it already has, whatever its `gate` says; work that was killed half-way is
     completed under the run it had. Every test set scored is counted in the ledger. Raises `Corrupt` when an artifact
-    is not what its digest says.
+    is not what its digest says, `Fenced` when another run took this one's place.
     """
+    home.check_fence()
     work = Work(pipeline, prepared, validated, assessed, selected, tuned, evaluated)
     client, book = tracking.client(home), ledger.at(home)
     scored = _count_scorings(book, work)
     experiment = tracking.experiment(client, pipeline.name, home)
     if not catalogue.by_key(client, work.name, work.key):
-        _make(client, experiment, work, scored, home)
+        try:
+            _make(client, experiment, work, scored, home)
+        except Exception:  # another run that took over removes what this one had begun
+            home.check_fence()
+            raise
+    home.check_fence()
     version = _the_one(client, work)
     runs.close_others(client, experiment, version.run_id)
     package.discard_others(client, experiment, version)
@@ -65,7 +72,7 @@ def _make(client: MlflowClient, experiment: str, work: Work, scored: Mapping[str
     from mlflow.exceptions import MlflowException
 
     heads = adapters.info(home.store.open(work.tuned.adapter))
-    opened = runs.opened(client, experiment, work.key, catalogue.title(work.lineage))
+    opened = runs.opened(client, experiment, work.key, catalogue.title(work.lineage), home.check_fence)
     with opened as run, home.store.scratch() as papers:
         package.lay_out(papers, work, card.write(work, heads, scored), home)
         _log_run(client, run, work, home)
@@ -77,7 +84,19 @@ def _make(client: MlflowClient, experiment: str, work: Work, scored: Mapping[str
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     tags = catalogue.tags(work.key, work.tuned.adapter.digest, work.lineage, heads)
-    client.create_model_version(work.name, f"models:/{model}", run.info.run_id, tags, model_id=model)
+    home.check_fence()
+    made = client.create_model_version(work.name, f"models:/{model}", run.info.run_id, tags, model_id=model)
+    try:
+        home.check_fence()
+    except Fenced:  # another run took over between the two checks
+        _take_back(client, made, work)
+        raise
+
+
+def _take_back(client: MlflowClient, made: ModelVersion, work: Work) -> None:
+    """Remove a version just made, unless it is the first of its work: then whoever took over goes on with it."""
+    if catalogue.by_key(client, work.name, work.key)[0].version != made.version:
+        client.delete_model_version(made.name, made.version)
 
 
 def _log_run(client: MlflowClient, run: Run, work: Work, home: Home) -> None:

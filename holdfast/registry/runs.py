@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,16 +32,20 @@ _LONGEST_PARAM = 6000
 
 
 @contextmanager
-def opened(client: MlflowClient, experiment: str, key: str, name: str) -> Iterator[Run]:
+def opened(
+    client: MlflowClient, experiment: str, key: str, name: str, allowed: Callable[[], None] = lambda: None
+) -> Iterator[Run]:
     """Give the run of a piece of work: the one that has its key, running again from now on, else a new one.
 
-    Afterwards it is FINISHED, or FAILED where an error came through.
+    Afterwards it is FINISHED, or FAILED where an error came through; not where `allowed`, asked then, raises, for
+    another process works on it now.
     """
     run = _open(client, experiment, key, name)
     try:
         yield run
     except BaseException:
         with suppress(Exception):
+            allowed()
             client.set_terminated(run.info.run_id, "FAILED")
         raise
     client.set_terminated(run.info.run_id, "FINISHED")

@@ -12,6 +12,7 @@ from holdfast.records import (
     Evaluated,
     Prepared,
     Result,
+    Shadow,
     Tuned,
     Validated,
 )
@@ -26,13 +27,14 @@ _EXPECTED = ("dataset", "expectation", "rows against it", "severity", "result", 
 _QUARANTINE = ("dataset", "row", "id")
 
 
-def learned_and_kept(evaluated: Evaluated, home: Home) -> Section:
-    """Return the table of tasks, the comparison with the champion, and the picture."""
+def learned_and_kept(evaluated: Evaluated, shadow: Shadow | None, home: Home) -> Section:
+    """Return the table of tasks, the comparisons with the champion, and the picture."""
     lines = words.table(evaluated.target, evaluated.remembered)
     blocks: list[Block] = [Table(words.COLUMNS, [line.cells for line in lines], [line.mood for line in lines])]
     blocks.append(Text(words.LEGEND))
     blocks += [
         _champion(evaluated),
+        *([Text(f"As its shadow: {words.shadow(shadow)}.")] if shadow else []),
         *_picture(home, evaluated.artifact, "forgetting.png", "Every task before and after"),
     ]
     return Section("What was learned, what was kept", blocks)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from holdfast.records import RememberedScore, Result, TargetScore
+from holdfast.records import RememberedScore, Result, Shadow, TargetScore
 
 Mood = Literal["good", "bad", "neutral"]
 COLUMNS = ("task", "before", "after", "change", "bound", "margin", "flips", "items", "verdict")
@@ -101,3 +101,15 @@ def stages(result: Result) -> str:
     """Return the seconds of every stage, those that were reused marked, and their sum."""
     each = [f"{s.name} {seconds(s.seconds)}{' (reused)' if s.cached else ''}" for s in result.stages]
     return f"{', '.join(each)}; together {seconds(sum(s.seconds for s in result.stages))}"
+
+
+def shadow(seen: Shadow) -> str:
+    """Return how a challenger did beside the champion on the newest labelled window."""
+    if seen.window is None:
+        return f"no window has enough labelled rows to compare it with the champion (version {seen.champion}) on"
+    return (
+        f"on {seen.n} rows of the newest labelled window {percent(seen.before)} by the champion (version "
+        f"{seen.champion}), {percent(seen.after)} by this one; at {100 * seen.confidence:g}% confidence no worse than "
+        f"{points(-seen.bound)} points, {'enough' if seen.holds else 'NOT ENOUGH'} for the margin of "
+        f"{points(-seen.margin)}"
+    )

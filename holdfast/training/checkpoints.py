@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,10 +42,17 @@ class Checkpoint:
         return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def write(root: Path, step: int, tensors: dict[str, dict[str, Tensor]], documents: dict[str, Any]) -> Checkpoint:
+def write(
+    root: Path,
+    step: int,
+    tensors: dict[str, dict[str, Tensor]],
+    documents: dict[str, Any],
+    allowed: Callable[[], None] = lambda: None,
+) -> Checkpoint:
     """Write the checkpoint of `step` below `root` and remove all but the newest two.
 
-    Every name in `tensors` becomes a safetensors file, every name in `documents` a JSON file. Raises `DiskFull` where
+    Every name in `tensors` becomes a safetensors file, every name in `documents` a JSON file. `allowed` is asked right
+    before the checkpoint is put in its place, and raises where that is for another process now. Raises `DiskFull` where
     there is no room for it; the older ones stay.
     """
     place = root / f"{_NAME}{step}"
@@ -55,6 +63,7 @@ def write(root: Path, step: int, tensors: dict[str, dict[str, Tensor]], document
             if faults.full(error):
                 raise faults.disk_full(error, root, kept(root)) from error
             raise
+        allowed()
         shutil.rmtree(place, ignore_errors=True)
         part.rename(place)
     _flush(root)

@@ -90,7 +90,7 @@ class Job:
 
     `moving` are the parameters that may move, the head's included, by full name; `decayed` the names that weight decay
     applies to; `anchors` all that is added to the objective, also by examples without labels; `root` the folder of this
-    tuning's checkpoints.
+    tuning's checkpoints; `allowed` is asked before anything is put there, and raises where that is another run's now.
     """
 
     model: Model
@@ -109,6 +109,7 @@ class Job:
     progress: Progress | None
     curve: Curve
     stopping: Stopping
+    allowed: Callable[[], None]
 
     @property
     def anchored_to(self) -> str:
@@ -149,6 +150,7 @@ def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Pr
         progress=progress,
         curve=Curve(targets=rows_of.targets),
         stopping=Stopping(training.patience),
+        allowed=given.home.check_fence,
     )
 
 

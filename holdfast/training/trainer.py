@@ -192,7 +192,7 @@ class TuningTrainer(Trainer):
             )
         tensors, documents = restoring.capture(self.job, self.optimizer, self.lr_scheduler)
         documents["trainer_state"] = dataclasses.asdict(self.state)
-        checkpoints.write(self.job.root, self.state.global_step, tensors, documents)
+        checkpoints.write(self.job.root, self.state.global_step, tensors, documents, self.job.allowed)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         restoring.weights(self.job, _opened(resume_from_checkpoint))

@@ -55,6 +55,7 @@ def tune(
         tunings = _attempts(given, chosen, root, progress)
         used, found = _settle(tunings, home)
         tuned = _finish(used, chosen, given, found)
+    home.check_fence()
     for tuning in tunings:
         checkpoints.discard(tuning.work.root)
     return tuned
