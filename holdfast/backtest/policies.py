@@ -1,7 +1,8 @@
 """The policies that are compared. Each is the real loop under other settings, so nothing of it is imitated.
 
-`never` and `always` and `calendar` look at no check; `always` asks by hand in every window, `calendar` sets
-`retrain.every`. `holdfast` is the loop as the pipeline file has it. Gate and contract are the file's in all of them.
+`never` and `always` and `calendar` look at no check and roll nothing back; `always` asks by hand in every window,
+`calendar` sets `retrain.every`. `holdfast` is the loop as the pipeline file has it. Gate and contract are the file's
+in all of them.
 """
 
 from __future__ import annotations
@@ -51,4 +52,5 @@ def overrides(policy: str, name: str, hours: float) -> list[str]:
         return common
     blind = [f"monitor.checks.{check}=false" for check in Checks.model_fields]
     due = f"{hours:.6f}" if policy == "calendar" else "null"
-    return [*common, *blind, f"monitor.retrain.every={due}", "monitor.retrain.audit_every=null"]
+    never = ["monitor.rollback=false", "monitor.retrain.audit_every=null"]
+    return [*common, *blind, f"monitor.retrain.every={due}", *never]

@@ -211,7 +211,7 @@ def test_an_audit_asks_anew_and_sees_what_is_not_kept(home, promoted, monkeypatc
 def test_an_audit_that_is_due_is_done_and_told(home, monkeypatch):
     from holdfast.decisions import rounds
 
-    champion = SimpleNamespace(name="toy", version="1", promoted_at=NOW, generation=1)
+    champion = SimpleNamespace(name="toy", version="1", promoted_at=NOW, generation=1, data={})
     monkeypatch.setattr(audit, "audit", lambda *_: audit.Audit(failed="the disk is gone"))
     monitor = Monitor(retrain={"audit_every": "1d"}, rollback=False)
     decision = rounds.decide(champion, None, monitor, "2026-01-03T00:00:00+00:00", None, home)
