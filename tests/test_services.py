@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from flows import services as running
+from flows.cli import common
 from holdfast import services
 from holdfast.errors import BadInput, Conflict
 from holdfast.home import Home
@@ -107,3 +108,17 @@ def test_a_server_of_one_s_own_is_not_pushed_aside(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     with pytest.raises(BadInput, match=r"PREFECT_API_URL.*starts one of its own"):
         running.refuse_other_server()
+
+
+def test_a_named_server_comes_first_then_that_of_up_then_none(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://mine/api")
+    monkeypatch.setattr(services, "address", lambda home: "http://127.0.0.1:4321")
+    common.use_server(home)
+    assert os.environ["PREFECT_API_URL"] == "http://mine/api"
+    monkeypatch.delenv("PREFECT_API_URL")
+    common.use_server(home)
+    assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:4321/api"
+    monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.setattr(services, "address", lambda home: None)
+    common.use_server(home)
+    assert "PREFECT_API_URL" not in os.environ
