@@ -1,0 +1,92 @@
+"""The sections: their sides in order, how often they alternate, and what warms threads and libraries before."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.speed.world import Side
+
+Sides = Callable[[], dict[str, Side]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """`make` gives the sides, `names` are theirs in order; with `alone` each side runs in a process of its own."""
+
+    make: Sides
+    names: tuple[str, ...]
+    repetitions: int = 5
+    alone: bool = False
+    warm: Callable[[], None] = lambda: None
+
+    def sides(self) -> dict[str, Side]:
+        """Return the sides by name."""
+        return self.make()
+
+
+def _of(module: str, which: str, *given: float) -> Sides:
+    def make() -> dict[str, Side]:
+        found: dict[str, Side] = getattr(importlib.import_module(f"benchmarks.speed.{module}"), which)(*given)
+        return found
+
+    return make
+
+
+def _warm_tuning() -> None:
+    """Tune on few rows, on both sides."""
+    from benchmarks.speed import ours, rivals, tuning
+
+    rivals.quiet()
+    for parameters in (tuning.TOP, tuning.LORA):
+        ours.classifier(parameters, 1, 0, tuning.RATE, 32).run()
+    rivals.classifier(1, 0, tuning.RATE, grouped=True, lora=True, count=32)
+
+
+def _warm(module: str, which: str) -> Callable[[], None]:
+    """Run every side once."""
+
+    def work() -> None:
+        for side in _of(module, which)().values():
+            side(0)
+
+    return work
+
+
+def _plain(module: str, which: str, names: tuple[str, ...]) -> Section:
+    return Section(_of(module, which), names, warm=_warm(module, which))
+
+
+_TOP = (
+    "holdfast", "Trainer, full", "Trainer, full, grouped", "Trainer, same layers", "Trainer, same layers, grouped",
+)  # fmt: skip
+_LORA = ("holdfast", "Trainer + PEFT", "Trainer + PEFT, grouped", "holdfast, CT-SFT", "holdfast, FISH mask")
+_MEMORY = (
+    "nothing", "holdfast, LoRA", "holdfast, CT-SFT", "holdfast, FISH mask", "holdfast, top two layers",
+    "holdfast, full", "Trainer, full", "Trainer, full, grouped",
+)  # fmt: skip
+_TRL = ("holdfast", "SFTTrainer, padded", "SFTTrainer, grouped", "SFTTrainer, packed")
+_LIKELIHOOD = ("holdfast", "holdfast, fp32", "lm-eval, bf16", "lm-eval, fp32")
+_FISHER = ("forward and backward, fp32", "Fisher, fp32", "forward and backward, bf16", "Fisher, bf16")
+_HEADS = ("one head at a time", "holdfast", "holdfast, bf16")
+_PREDICT = (
+    "holdfast", "holdfast, again", "Trainer.predict", "Trainer.predict, bf16", "Trainer.predict, bf16 weights",
+)  # fmt: skip
+
+ALL: dict[str, Section] = {
+    "top-layers": Section(_of("tuning", "top_layers", 4), _TOP, warm=_warm_tuning),
+    "top-layers, 10 epochs": Section(_of("tuning", "top_layers", 10), ("holdfast",), warm=_warm_tuning),
+    "lora": Section(_of("tuning", "lora", 2), _LORA, warm=_warm_tuning),
+    "memory": Section(_of("tuning", "memory", 0.5), _MEMORY, repetitions=1, alone=True),
+    "decoder": _plain("tuning", "decoder", _TRL),
+    "fisher": _plain("assessment", "fishers", _FISHER),
+    "decomposition": _plain("assessment", "decomposition", _HEADS),
+    "classifying": _plain("evaluation", "classifying", _PREDICT),
+    "minimal pairs": _plain("evaluation", "minimal_pairs", _LIKELIHOOD),
+    "choices": _plain("evaluation", "choices", _LIKELIHOOD),
+    "comparison": Section(_of("comparison", "sides"), ("together", "apart"), repetitions=1),
+    "help": Section(_of("overhead", "help_"), ("holdfast --help",)),
+    "adaptation": Section(_of("overhead", "adaptation"), ("wall minus stages", "nothing to do"), repetitions=3),
+    "tuning alone": Section(_of("overhead", "memory"), ("tuning alone",), repetitions=1, alone=True),
+}

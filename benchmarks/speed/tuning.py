@@ -1,0 +1,96 @@
+"""Sections 1 to 3: whole tunings, from the start model on disk to what was tuned on disk."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed import ours, rivals, world
+from benchmarks.speed.world import Side
+
+RATE = 2e-4
+TOP = {"layers": [-1, -2]}
+TOP_NAMES = r"encoder\.layer\.[45]\.|classifier"
+LORA = {"lora": {"r": 8, "alpha": 16, "dropout": 0.0, "targets": ["query", "value"]}}
+CT_SFT = {"heads": {"names": ["0.3", "1.7", "2.1", "2.10", "3.4", "4.0", "4.9", "5.5"]}, "layernorm": {}}
+FISH = {"mask": {"share": 0.005, "by": "random"}}
+PROBLEMS = 96
+
+
+def _ours(parameters: dict[str, Any], epochs: float, scored: bool = False, count: int = 500) -> Side:
+    def side(repetition: int) -> dict[str, Any]:
+        tuning = ours.classifier(parameters, epochs, repetition + 1, RATE, count)
+        tuned, cost = world.timed(tuning.run)
+        return cost | ({"accuracy": ours.accuracy(tuning, tuned.adapter)} if scored else {})
+
+    return side
+
+
+def _rival(epochs: float, scored: bool = False, **how: Any) -> Side:
+    def side(repetition: int) -> dict[str, Any]:
+        rivals.quiet()
+        trainer, cost = world.timed(lambda: rivals.classifier(epochs, repetition + 1, RATE, **how))
+        return cost | ({"accuracy": rivals.accuracy(trainer)} if scored else {})
+
+    return side
+
+
+def top_layers(epochs: float) -> dict[str, Side]:
+    """Top two layers of MiniLM: ours against the Trainer's full tuning and its tuning of the same layers."""
+    return {
+        "holdfast": _ours(TOP, epochs, scored=True),
+        "Trainer, full": _rival(epochs, scored=True, grouped=False),
+        "Trainer, full, grouped": _rival(epochs, scored=True, grouped=True),
+        "Trainer, same layers": _rival(epochs, scored=True, grouped=False, moving=TOP_NAMES),
+        "Trainer, same layers, grouped": _rival(epochs, scored=True, grouped=True, moving=TOP_NAMES),
+    }
+
+
+def lora(epochs: float) -> dict[str, Side]:
+    """LoRA on query and value of MiniLM, against PEFT under a bare Trainer."""
+    return {
+        "holdfast": _ours(LORA, epochs),
+        "Trainer + PEFT": _rival(epochs, grouped=False, lora=True),
+        "Trainer + PEFT, grouped": _rival(epochs, grouped=True, lora=True),
+        "holdfast, CT-SFT": _ours(CT_SFT, epochs),
+        "holdfast, FISH mask": _ours(FISH, epochs),
+    }
+
+
+def memory(epochs: float) -> dict[str, Side]:
+    """The same in processes of their own: their peak memory."""
+    return {
+        "holdfast, LoRA": _ours(LORA, epochs),
+        "holdfast, CT-SFT": _ours(CT_SFT, epochs),
+        "holdfast, FISH mask": _ours(FISH, epochs),
+        "holdfast, top two layers": _ours(TOP, epochs),
+        "holdfast, full": _ours({"full": {}}, epochs),
+        "Trainer, full": _rival(epochs, grouped=False),
+        "Trainer, full, grouped": _rival(epochs, grouped=True),
+        "nothing": lambda repetition: world.timed(lambda: __import__("transformers").Trainer)[1],
+    }
+
+
+@functools.cache
+def _folder() -> Path:
+    return world.decoder_folder(Path(tempfile.mkdtemp(prefix="holdfast-decoder-")))
+
+
+def decoder() -> dict[str, Side]:
+    """LoRA on query and value of a small decoder, rows of mixed lengths, against trl."""
+
+    def holdfast(repetition: int) -> dict[str, Any]:
+        parameters = {"lora": {"r": 8, "alpha": 16, "dropout": 0.0, "targets": ["query", "value"]}}
+        tuning = ours.decoder(_folder(), parameters, 1, repetition + 1, RATE, PROBLEMS)
+        return world.timed(tuning.run)[1]
+
+    def trl(how: str) -> Side:
+        def side(repetition: int) -> dict[str, Any]:
+            rivals.quiet()
+            return world.timed(lambda: rivals.decoder(_folder(), 1, repetition + 1, RATE, PROBLEMS, how))[1]
+
+        return side
+
+    return {"holdfast": holdfast, **{f"SFTTrainer, {how}": trl(how) for how in ("padded", "grouped", "packed")}}
