@@ -152,6 +152,17 @@ def is_norm(module: nn.Module) -> bool:
     return type(module).__name__.endswith(("LayerNorm", "RMSNorm"))
 
 
+def is_transposed(module: nn.Module) -> bool:
+    """Say whether a linear map keeps its weight as [in, out], as GPT-2's `Conv1D` does, instead of [out, in]."""
+    return type(module).__name__ == "Conv1D"
+
+
+def linear_sizes(module: Any) -> tuple[int, int]:
+    """Return how many inputs and outputs a linear map has."""
+    first, second = module.weight.shape
+    return (int(first), int(second)) if is_transposed(module) else (int(second), int(first))
+
+
 def attention(model: Model) -> list[Attention]:
     """Return each layer's attention in order."""
     row, config = family(model, "heads"), model.network.config

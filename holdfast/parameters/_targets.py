@@ -36,13 +36,26 @@ def linear_modules(model: Model) -> list[str]:
     """Return the names inside the encoder of all its linear modules."""
     from torch import nn
 
-    return [name for name, module in model.encoder.named_modules() if isinstance(module, nn.Linear)]
+    return [
+        name
+        for name, module in model.encoder.named_modules()
+        if isinstance(module, nn.Linear) or anatomy.is_transposed(module)
+    ]
+
+
+def transposed(model: Model, modules: Sequence[str]) -> dict[str, bool]:
+    """Return what a PEFT configuration says besides where linear maps keep their weights as [in, out] (GPT-2)."""
+    maps = [model.encoder.get_submodule(name) for name in modules]
+    return {"fan_in_fan_out": True} if any(anatomy.is_transposed(module) for module in maps) else {}
 
 
 def of_layers(model: Model, *parts: str, choice: str) -> list[str]:
-    """Return the modules called so in each layer of the encoder, by names inside it; `parts` are fields of a family."""
+    """Return the modules called so in each layer of the encoder, by names inside it; `parts` are fields of a family.
+
+    A module that is several of these parts is there once.
+    """
     row = anatomy.family(model, choice)
-    paths = [path for part in parts for path in _paths(getattr(row, part))]
+    paths = list(dict.fromkeys(path for part in parts for path in _paths(getattr(row, part))))
     stems = [layer.removeprefix(model.encoder_prefix) for layer in anatomy.layers(model)]
     return [f"{stem}.{path}" for stem in stems for path in paths]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from holdfast import choices
+from holdfast import anatomy, choices
 from holdfast.parameters import _targets
 from holdfast.selection import Selection
 
@@ -34,7 +34,7 @@ class Options(choices.Options):
 def select(model: Model, importance: Importance | None, options: Options) -> Selection:
     """Return the arguments of a `BottleneckConfig`; raise `BadInput` for an unknown architecture."""
     every = _targets.of_layers(model, "output", "mlp", choice="houlsby")
-    per_layer = len(every) // len(_targets.of_layers(model, "output", choice="houlsby"))
+    per_layer = len(every) // len(anatomy.layers(model))
     modules = [m for i, m in enumerate(every) if i % per_layer in _kept(per_layer, options.places)]
     added = {
         "peft_type": "HOLDFAST_BOTTLENECK",

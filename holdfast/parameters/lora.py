@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from holdfast import choices
+from holdfast import anatomy, choices
 from holdfast.errors import BadInput
 from holdfast.parameters import _targets
 from holdfast.selection import Selection
@@ -76,13 +76,18 @@ def select(model: Model, importance: Importance | None, options: Options) -> Sel
     and where a rank is larger than a matrix.
     """
     modules = _targets.chosen(model, options.targets, options.layers, _KEY)
-    weights = {name: model.encoder.get_submodule(name).weight.detach() for name in modules}
     if options.kind == "pissa":
         from holdfast.tuners import start
 
+        weights = _matrices(model, modules)
         _fits(weights, options)
-        return _selection(options, modules, {n: start.pissa(w, options.r, _scale(options)) for n, w in weights.items()})
-    return _selection(options, modules, {})
+        pairs = {n: start.pissa(w, options.r, _scale(options)) for n, w in weights.items()}
+        return _selection(options, modules, pairs, _targets.transposed(model, modules))
+    layout = _targets.transposed(model, modules)
+    if layout and options.kind == "osf":
+        what = f"`osf` takes weights apart that are kept as [out, in], and `{modules[0]}` keeps its own as [in, out]"
+        raise BadInput(what, key=f"{_KEY}.kind", remedy="Choose another kind.")
+    return _selection(options, modules, {}, layout)
 
 
 def learn(given: Given, model: Model, importance: Importance | None, options: Options) -> Selection:
@@ -91,11 +96,18 @@ def learn(given: Given, model: Model, importance: Importance | None, options: Op
     from holdfast.tuners import start
 
     modules = _targets.chosen(model, options.targets, options.layers, _KEY)
-    weights = {name: model.encoder.get_submodule(name).weight.detach().cpu() for name in modules}
+    weights = {name: weight.cpu() for name, weight in _matrices(model, modules).items()}
     _fits(weights, options)
     seen, told = covariance.of_inputs(given, model, modules)
     pairs = {n: start.corda(w, seen[n], options.r, _scale(options)) for n, w in weights.items()}
-    return _selection(options, modules, pairs, (told,))
+    return _selection(options, modules, pairs, _targets.transposed(model, modules), (told,))
+
+
+def _matrices(model: Model, modules: list[str]) -> dict[str, Tensor]:
+    """Return the modules' weights as [out, in]."""
+    maps = {name: model.encoder.get_submodule(name) for name in modules}
+    weights = {name: module.weight.detach() for name, module in maps.items()}
+    return {name: w.T if anatomy.is_transposed(maps[name]) else w for name, w in weights.items()}
 
 
 def _scale(options: Options) -> float:
@@ -109,7 +121,11 @@ def _fits(weights: dict[str, Tensor], options: Options) -> None:
 
 
 def _selection(
-    options: Options, modules: list[str], pairs: dict[str, tuple[Tensor, Tensor]], notes: tuple[str, ...] = ()
+    options: Options,
+    modules: list[str],
+    pairs: dict[str, tuple[Tensor, Tensor]],
+    layout: dict[str, bool],
+    notes: tuple[str, ...] = (),
 ) -> Selection:
     added: dict[str, Any] = {"peft_type": "OSF", "effective_rank": options.keep or _KEEP}
     if options.kind != "osf":
@@ -119,4 +135,4 @@ def _selection(
     first = {f"{name}.lora_A.weight": down for name, (down, _) in pairs.items()}
     first |= {f"{name}.lora_B.weight": up for name, (_, up) in pairs.items()}
     parts = tuple(f"{options.kind} {module}" for module in modules)
-    return Selection(added={**added, "target_modules": modules}, first=first, parts=parts, notes=notes)
+    return Selection(added={**added, **layout, "target_modules": modules}, first=first, parts=parts, notes=notes)

@@ -40,8 +40,10 @@ def select(model: Model, importance: Importance | None, options: Options) -> Sel
     seen = _outputs(model, _targets.of_layers(model, "key", "value", choice="prefix"), options)
     first = {}
     for module in modules:
-        for path, kind in ((row.key, "key"), (row.value, "value")):
-            values = seen[f"{module}.{path.rpartition('.')[2]}"].view(-1, sizes.groups, sizes.head_dim)
+        for place, path, kind in ((1, row.key, "key"), (2, row.value, "value")):
+            found = seen[f"{module}.{path.rpartition('.')[2]}"]
+            own = found.chunk(3, -1)[place] if row.query == row.key else found  # GPT-2: query, key and value at once
+            values = own.view(-1, sizes.groups, sizes.head_dim)
             first[f"{module}.holdfast_prefix_{kind}"] = values.transpose(0, 1).contiguous()
     added = {
         "peft_type": "HOLDFAST_PREFIX",

@@ -10,11 +10,11 @@ What is kept are new values, of whole matrices where LoRA moved them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from holdfast import choices
+from holdfast import anatomy, choices
 from holdfast.parameters import _targets, mask
 from holdfast.selection import Selection
 
@@ -47,10 +47,11 @@ def select(model: Model, importance: Importance | None, options: Options) -> Sel
     left = {name: found for name, found in chosen.partial.items() if name not in dropped}
     part = f"{sum(counts[name] for name in left)} weights in {len(left)} tensors"
     parts = (*((part,) if left else ()), *(f"lora {name}" for name in structured))
-    added = {"r": options.r, "lora_alpha": options.alpha, "bias": "none", "target_modules": structured}
+    added: dict[str, Any] = {"r": options.r, "lora_alpha": options.alpha, "bias": "none", "target_modules": structured}
+    added |= _targets.transposed(model, structured)
     return Selection(partial=left, added=added if structured else None, parts=parts, notes=chosen.notes)
 
 
 def _size(model: Model, name: str, options: Options) -> int:
     module = model.encoder.get_submodule(name)
-    return int(options.r * (module.in_features + module.out_features))
+    return int(options.r * sum(anatomy.linear_sizes(module)))

@@ -15,6 +15,7 @@ from peft.config import PeftConfig
 from torch import nn
 from torch.nn import functional
 
+from holdfast import anatomy
 from holdfast.tuners import registration
 
 NAME = "HOLDFAST_BOTTLENECK"
@@ -48,7 +49,7 @@ class BottleneckLayer(registration.Layer):
 
     def make_room(self, adapter: str, config: BottleneckConfig, key: str) -> None:
         """Add the two linear maps; the one up is 0."""
-        width, (size, activation) = self.base_layer.out_features, (config.size, config.activation)
+        width, (size, activation) = anatomy.linear_sizes(self.base_layer)[1], (config.size, config.activation)
         self.activations[adapter] = activation
         self.holdfast_bottleneck_down[adapter] = nn.Linear(width, size)
         self.holdfast_bottleneck_up[adapter] = nn.Linear(size, width)

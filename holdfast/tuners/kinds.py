@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast import anatomy
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -65,7 +67,7 @@ def weights(name: str, module: Any, arguments: Mapping[str, Any]) -> int:
         return 2 * int(arguments["length"]) * int(arguments["groups"]) * int(arguments["head_dim"])
     if kind == "HOLDFAST_PROMPT":
         return int(arguments["length"]) * int(arguments["width"]) if name == arguments["first"] else 0
-    inputs, outputs = int(module.in_features), int(module.out_features)
+    inputs, outputs = anatomy.linear_sizes(module)
     if kind == "IA3":
         return inputs if name in arguments["feedforward_modules"] else outputs
     if kind == "OSF":

@@ -26,7 +26,7 @@ from holdfast.tuners import registration
 
 NAME = "HOLDFAST_PREFIX"
 PREFIX = "holdfast_prefix_"
-_INTERFACE = "holdfast_prefix"
+_INTERFACE, _RECORDER = "holdfast_prefix", "holdfast_recorder"
 
 
 @dataclass
@@ -65,7 +65,7 @@ class PrefixLayer(registration.Layer):
         adapter = self.adapter
         if adapter is None:
             return self.base_layer(*args, **kwargs)
-        with _attending(self.base_layer, self.holdfast_prefix_key[adapter], self.holdfast_prefix_value[adapter]):
+        with attending(self.base_layer, self.holdfast_prefix_key[adapter], self.holdfast_prefix_value[adapter]):
             return self.base_layer(*args, **kwargs)
 
 
@@ -77,17 +77,41 @@ class PrefixModel(registration.Tuner):
 
 
 @contextmanager
-def _attending(module: Any, key: torch.Tensor, value: torch.Tensor) -> Iterator[None]:
-    """Have an attention module use `attend`: it looks its attention function up in its configuration."""
+def attending(module: Any, key: torch.Tensor, value: torch.Tensor) -> Iterator[None]:
+    """Have an attention module see keys and values [groups, length, head_dim] before its own."""
+    with _through(module, _INTERFACE, (key, value)):
+        yield
+
+
+@contextmanager
+def recording(module: Any) -> Iterator[dict[str, torch.Tensor]]:
+    """Have an attention module leave its keys and values [rows, groups, T, head_dim], as it attends to them."""
+    seen: dict[str, torch.Tensor] = {}
+    with _through(module, _RECORDER, seen):
+        yield seen
+
+
+@contextmanager
+def _through(module: Any, interface: str, held: Any) -> Iterator[None]:
+    """Have an attention module use another function: it looks its function up in its configuration."""
     config = module.config
     module.config = copy.copy(config)
-    module.config._attn_implementation_internal = _INTERFACE
-    module.holdfast_prefix = (key, value)
+    module.config._attn_implementation_internal = interface
+    module.holdfast_prefix = held
     try:
         yield
     finally:
         module.config = config
         del module.holdfast_prefix
+
+
+def record(
+    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any
+) -> tuple[torch.Tensor, None]:
+    """Return transformers' sdpa attention, and note its keys and values."""
+    module.holdfast_prefix.update(key=key, value=value)
+    found: tuple[torch.Tensor, None] = sdpa_attention_forward(module, query, key, value, *args, **kwargs)
+    return found
 
 
 def attend(
@@ -124,4 +148,5 @@ def _widened(
 
 
 AttentionInterface.register(_INTERFACE, attend)
+AttentionInterface.register(_RECORDER, record)
 registration.register(NAME, PrefixConfig, PrefixModel, PREFIX)

@@ -1,16 +1,22 @@
 """Decoders written as adapters, with and without an output layer of their own, and read by plain peft."""
 
+import warnings
+
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 import holdfast.tuners.registered  # noqa: F401
 from holdfast import adapters, bases, models, selection, student
+from holdfast.errors import BadInput
+from holdfast.importance.read import Importance
 from holdfast.merging import merge as merging
-from holdfast.parameters import houlsby, ia3, lora, prefix
+from holdfast.parameters import houlsby, ia3, lora, prefix, prompt, spt
 from holdfast.records import Merge, Start
 from holdfast.selection import Selection
+from holdfast.tuners import injected
 
 IDS = torch.arange(10, 22).unsqueeze(0)
 
@@ -46,16 +52,22 @@ def choices(model):
         "ia3": ia3.select(model, None, ia3.Options()),
         "houlsby": houlsby.select(model, None, houlsby.Options(size=2)),
         "prefix": prefix.select(model, None, prefix.Options(length=3)),
+        "prompt": prompt.select(model, None, prompt.Options(length=3)),
     }
 
 
-ADDED, BESIDE = {"lora", "dora", "ia3", "houlsby", "prefix"}, {"houlsby", "prefix"}
+BESIDE = {"houlsby", "prefix", "prompt"}
+ADDED = {"lora", "dora", "ia3", *BESIDE}
 
 
 @pytest.mark.parametrize("which", ["everything", "a part of the embeddings", *sorted(ADDED)])
 def test_merged_unmerged_and_in_memory_agree(begun, home, tmp_path, which):
-    model = moved(begun, home, choices(models.load(begun, home))[which])
-    chosen = choices(models.load(begun, home))[which]
+    agree(begun, home, tmp_path, choices(models.load(begun, home))[which], which)
+
+
+def agree(begun, home, tmp_path, chosen, which):
+    """What was tuned, loaded by plain peft, merged, disabled and loaded by us answers as it must."""
+    model = moved(begun, home, chosen)
     adapters.write(model, chosen, begun, home, tmp_path / "adapter")
     network = AutoModelForCausalLM.from_pretrained(begun.model).eval()
     with torch.no_grad():
@@ -77,6 +89,7 @@ def test_merged_unmerged_and_in_memory_agree(begun, home, tmp_path, which):
     again = begun.model_copy(update={"adapter": home.store.put(tmp_path / "adapter", "adapter")})
     with torch.no_grad():
         torch.testing.assert_close(models.load(again, home).network(input_ids=IDS).logits, wanted, **tolerance)
+    return model
 
 
 def test_counts_and_parts_hold_every_weight_once(begun, home):
@@ -112,3 +125,61 @@ def test_a_decoders_student_has_the_layers_that_were_taken(begun, home, tmp_path
     assert small.network.config.num_hidden_layers == 1
     assert all(torch.equal(p, theirs[name.replace("layers.0.", "layers.1.")]) for name, p in ours.items())
     assert small.network(input_ids=IDS).logits.shape[:2] == IDS.shape
+
+
+GPT2 = {
+    "lora": lambda model: lora.select(model, None, lora.Options(r=2)),
+    "lora on everything": lambda model: lora.select(model, None, lora.Options(r=2, targets=("attention", "mlp"))),
+    "dora": lambda model: lora.select(model, None, lora.Options(kind="dora", r=2, targets=("mlp",))),
+    "pissa": lambda model: lora.select(model, None, lora.Options(kind="pissa", r=2)),
+    "ia3": lambda model: ia3.select(model, None, ia3.Options()),
+    "houlsby": lambda model: houlsby.select(model, None, houlsby.Options(size=2)),
+    "prefix": lambda model: prefix.select(model, None, prefix.Options(length=3)),
+    "prompt": lambda model: prompt.select(model, None, prompt.Options(length=3)),
+}
+
+
+@pytest.fixture
+def gpt2(tmp_path, make_folder) -> Start:
+    """A decoder whose linear maps keep their weights as [in, out]."""
+    place = str(make_folder(tmp_path / "gpt2", "gpt2"))
+    return Start(model=place, base=bases.resolve(place), task="generation")
+
+
+@pytest.mark.parametrize("which", list(GPT2))
+def test_merged_unmerged_and_in_memory_agree_on_gpt2(gpt2, home, tmp_path, which):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # peft warns where a configuration has the layout wrong
+        chosen = GPT2[which](models.load(gpt2, home))
+        model = agree(gpt2, home, tmp_path, chosen, which if which in BESIDE else "lora")
+    free = sum(p.numel() for n, p in model.network.named_parameters() if p.requires_grad)
+    assert free == selection.moved(chosen, model)
+
+
+def test_loras_numbers_on_gpt2_are_those_of_the_matrix_by_hand(gpt2, home):
+    model = models.load(gpt2, home)
+    chosen = lora.select(model, None, lora.Options(r=2, layers=(1,)))
+    assert chosen.added["target_modules"] == ["transformer.h.1.attn.c_attn"] and chosen.added["fan_in_fan_out"]
+    assert selection.moved(chosen, model) == 2 * (32 + 96)
+    old = model.network.transformer.h[1].attn.c_attn.weight.detach().clone()
+    tuned = moved(gpt2, home, chosen)
+    layer = tuned.network.transformer.h[1].attn.c_attn
+    up, down = layer.lora_B["default"].weight, layer.lora_A["default"].weight
+    new = injected.merged_weights(tuned.encoder)["transformer.h.1.attn.c_attn.weight"]
+    torch.testing.assert_close(new, old + 8 * (up @ down).T)
+
+
+def test_osf_is_refused_on_gpt2(gpt2, home):
+    with pytest.raises(BadInput, match="keeps its own as \\[in, out\\]"):
+        lora.select(models.load(gpt2, home), None, lora.Options(kind="osf"))
+
+
+def test_a_matrix_of_gpt2_with_many_sensitive_weights_gets_lora(gpt2, home, tmp_path):
+    model = models.load(gpt2, home)
+    values = {n: torch.full(p.shape, 1e-9) for n, p in model.encoder_parameters().items()}
+    values["transformer.h.0.mlp.c_fc.weight"].view(-1)[:320] = 1.0
+    save_file(values, tmp_path / "task.safetensors")
+    importance = Importance("fisher", 16, {"tensor": {}, "head": {}, "layer": {}}, None, tmp_path)
+    found = spt.select(model, importance, spt.Options(share=320 / selection.total(model), r=2))
+    assert found.added["target_modules"] == ["transformer.h.0.mlp.c_fc"] and found.added["fan_in_fan_out"]
+    assert selection.moved(found, model) == 2 * (32 + 128)

@@ -1,5 +1,7 @@
 """Prefixes and prompts give what an attention computed by hand gives, and the decoder's own cache of past tokens."""
 
+import copy
+
 import pytest
 import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
@@ -113,8 +115,6 @@ def decoder():
 
 
 def test_a_decoders_prefix_is_its_cache_of_past_tokens_with_positions_as_they_were(decoder):
-    import copy
-
     plain = copy.deepcopy(decoder.network)
     found = attached(decoder, {"prefix": 3})
     assert selection.moved(found, decoder) == 2 * 2 * 3 * 16
@@ -134,9 +134,31 @@ def test_a_decoders_prefix_is_its_cache_of_past_tokens_with_positions_as_they_we
     torch.testing.assert_close(torch.cat([begun.logits, rest], 1), wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_a_prompt_is_refused_where_layers_are_told_positions(decoder):
+def test_a_decoders_prompt_is_read_before_the_text_at_position_0_and_is_in_no_cache(decoder):
+    plain = copy.deepcopy(decoder.network)
+    found = attached(decoder, {"prompt": 3})
+    assert selection.moved(found, decoder) == 3 * 32
+    moved(decoder)
+    first = decoder.network.model.layers[0].holdfast_prompt_states["default"]
+    ids = torch.randint(2, 40, (2, 7), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        states = torch.cat([first.expand(2, -1, -1), plain.get_input_embeddings()(ids)], 1)
+        places = torch.tensor([0, 0, 0, *range(7)]).expand(2, -1)
+        given = {"inputs_embeds": states, "position_ids": places, "attention_mask": torch.ones(2, 10)}
+        wanted = plain(**given).logits[:, 3:]
+        torch.testing.assert_close(decoder.network(input_ids=ids).logits, wanted, rtol=1e-4, atol=1e-5)
+        begun = decoder.network(input_ids=ids[:, :4], use_cache=True)
+        assert begun.past_key_values.get_seq_length() == 4
+        rest = decoder.network(input_ids=ids[:, 4:], past_key_values=begun.past_key_values).logits
+    torch.testing.assert_close(torch.cat([begun.logits, rest], 1), wanted, rtol=1e-4, atol=1e-5)
+    decoder.network(input_ids=ids).logits.square().sum().backward()
+    assert first.grad.abs().sum() > 0
+
+
+def test_a_prompt_is_refused_where_an_encoders_layers_are_told_positions(decoder):
+    encoder = Model(decoder.network, decoder.tokenizer)
     with pytest.raises(BadInput, match="Choose `prefix`"):
-        prompt.select(decoder, None, prompt.Options())
+        prompt.select(encoder, None, prompt.Options())
 
 
 @pytest.mark.parametrize("raw", [{"prefix": 3}, {"prompt": 3}])
