@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from holdfast import anatomy, choices, digests, models
+from holdfast import anatomy, choices, digests, models, patch
 from holdfast.errors import BadInput
 from holdfast.importance import read
 from holdfast.records import Selected
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from holdfast.records import Assessed, Start
     from holdfast.training.job import Given
 
-_FILE, _MASKS, _FIRST = "selection.json", "masks.safetensors", "first.safetensors"
+_FILE, _MASKS, _FIRST, _BEGUN = "selection.json", "masks.safetensors", "first.safetensors", "begun.safetensors"
 _NAMES = 8
 _HOOKS: WeakKeyDictionary[nn.Module, list[Any]] = WeakKeyDictionary()
 
@@ -43,6 +43,7 @@ class Selection:
     parameter's shape for each tensor of which only the True entries move; `added` the arguments of a PEFT configuration
     (`peft_type` among them where it is not LoRA) whose `target_modules` are module names inside the encoder
     (`encoder.layer.0.output.dense`), and `first` the values that its tensors start with, where they are not drawn.
+    `begun` is a patch (`holdfast.patch`, full names) with which a tuning begins, where that is not the start model.
     `parts` names for people what moves, `notes` says how it was found, `seed` draws what is random.
     """
 
@@ -50,6 +51,7 @@ class Selection:
     partial: dict[str, torch.Tensor] = field(default_factory=dict)
     added: dict[str, Any] | None = None
     first: dict[str, torch.Tensor] = field(default_factory=dict)
+    begun: dict[str, torch.Tensor] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     seed: int = 0
@@ -69,7 +71,7 @@ def union(a: Selection, b: Selection) -> Selection:
     partial = {name: masks[name] for name in sorted(masks) if name not in whole and bool(masks[name].any())}
     one = a if a.added is not None else b
     parts, notes = _distinct(a.parts + b.parts), _distinct(a.notes + b.notes)
-    return Selection(whole, partial, one.added, one.first, parts, notes, a.seed)
+    return Selection(whole, partial, one.added, one.first, {**a.begun, **b.begun}, parts, notes, a.seed)
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -112,7 +114,7 @@ def total(model: Model) -> int:
 
 
 def save(selection: Selection, folder: Path) -> None:
-    """Write `selection.json` (canonical) into `folder`, and its masks (uint8, 1 = moves) and first values, if any."""
+    """Write `selection.json` (canonical) into `folder`, masks (uint8, 1 = moves), first values and patch, if any."""
     import torch
     from safetensors.torch import save as to_bytes
 
@@ -121,6 +123,7 @@ def save(selection: Selection, folder: Path) -> None:
         "partial": {name: int(mask.sum()) for name, mask in selection.partial.items()},
         "added": selection.added,
         "first": sorted(selection.first),
+        "begun": sorted(selection.begun),
         "parts": list(selection.parts),
         "notes": list(selection.notes),
         "seed": selection.seed,
@@ -128,8 +131,9 @@ def save(selection: Selection, folder: Path) -> None:
     if selection.partial:
         masks = {name: mask.to(torch.uint8).contiguous() for name, mask in sorted(selection.partial.items())}
         _write(folder / _MASKS, to_bytes(masks))
-    if selection.first:
-        _write(folder / _FIRST, to_bytes(dict(sorted(selection.first.items()))))
+    for name, held in ((_FIRST, selection.first), (_BEGUN, selection.begun)):
+        if held:
+            _write(folder / name, to_bytes(dict(sorted(held.items()))))
     _write(folder / _FILE, digests.canonical_json(described).encode())
 
 
@@ -151,6 +155,7 @@ def load(folder: Path) -> Selection:
         partial={name: masks[name].to(torch.bool) for name in sorted(masks)},
         added=described["added"],
         first=dict(sorted(load_file(folder / _FIRST).items())) if described["first"] else {},
+        begun=dict(sorted(load_file(folder / _BEGUN).items())) if described["begun"] else {},
         parts=tuple(described["parts"]),
         notes=tuple(described["notes"]),
         seed=described["seed"],
@@ -175,6 +180,15 @@ def attach(model: Model, selection: Selection) -> None:
         parameter.requires_grad_(added or kinds.bare(name) in chosen)
     parameters = {kinds.bare(name): p for name, p in model.encoder_parameters().items()}
     _HOOKS[model.network] = [parameters[n].register_hook(_masking(mask)) for n, mask in selection.partial.items()]
+
+
+def begin(model: Model, selection: Selection) -> None:
+    """Give what moves the values that its tuning begins with, in place, where they are not the start model's.
+
+    To be called when all that holds on to the start model has been made.
+    """
+    if selection.begun:
+        patch.apply(dict(model.network.named_parameters()), selection.begun)
 
 
 def detach(model: Model) -> None:

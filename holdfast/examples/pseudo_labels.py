@@ -54,11 +54,13 @@ class _Labelled:
 
     def __init__(self, origin: Origin, options: Options) -> None:
         from holdfast import inference
+        from holdfast.tuners import injected
 
         self.texts, self.options, self.seed = origin.unlabelled, options, origin.seed
         self.max_length, self.precision = origin.max_length, origin.precision
         self.encoded = inference.encode(origin.model, self.texts, self.max_length)
-        known = self._label(origin.model, 0)
+        with injected.absent(origin.model.encoder):
+            known = self._label(origin.model, 0)
         self.state: dict[str, Tensor] = known if options.refresh == "never" else {}
         self.running: dict[str, Tensor] = {} if options.refresh == "never" else known
 

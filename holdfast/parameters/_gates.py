@@ -8,6 +8,7 @@ begins at 5, every d at 0. Imports torch, so it is imported inside functions onl
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,8 +44,17 @@ def _stretched(s: Tensor) -> Tensor:
     return (s * (HIGH - LOW) + LOW).clamp(0, 1)
 
 
-def changes(given: Given, epochs: float, penalty: float, gate_rate: float) -> dict[str, Tensor]:
-    """Return |z d| of every encoder weight after so many epochs of plain cross entropy, by full names."""
+@dataclass(frozen=True)
+class Learned:
+    """What a gated tuning gives, by full names: z d and w0 + z d of every encoder weight, and the head's weights."""
+
+    changes: dict[str, Tensor]
+    weights: dict[str, Tensor]
+    head: dict[str, Tensor]
+
+
+def learn(given: Given, epochs: float, penalty: float, gate_rate: float) -> Learned:
+    """Return what so many epochs of plain cross entropy with gates give."""
     recipe, training = given.recipe, given.recipe.training
     with randomness.reproducible(training.seed):
         model = tune.start_model(given)
@@ -106,7 +116,10 @@ class _Gated:
         self.model.use_head(place)
         return total / len(order)
 
-    def result(self) -> dict[str, Tensor]:
-        """Return |z d| of every weight, on the processor."""
+    def result(self) -> Learned:
+        """Return what was learned."""
         with torch.no_grad():
-            return {name: (expected(self.a[name]) * d).abs().cpu() for name, d in self.d.items()}
+            changes = {name: expected(self.a[name]) * d for name, d in self.d.items()}
+            weights = {name: (self.start[name] + change).cpu() for name, change in changes.items()}
+        head = {name: p.detach().cpu().clone() for name, p in self.model.head_parameters().items()}
+        return Learned({name: change.cpu() for name, change in changes.items()}, weights, head)

@@ -2,9 +2,10 @@
 
 First the whole encoder is tuned as w = w0 + z d, with a gate z per weight from a hard concrete distribution and a
 penalty on how many gates are open; then the `share` of weights with the largest |z d| is kept and the rest cut off:
-see `holdfast.parameters._gates`. Then, as with every selection, those weights are tuned from the start model. The paper
-goes on from the cut values instead, and gates whole tensors too (its structured variant); it learns the loss of the
-task, as this does: the file's own objective, anchors and schedule hold for the tuning that follows.
+see `holdfast.parameters._gates`. Then those weights are tuned with the mask fixed, from the cut values w0 + z d and the
+head learned with them; contract, anchors and controller hold on to the start model, w0. Departures: the paper
+gates whole tensors too (its structured variant); and here the gated tuning is plain cross entropy, while the file's own
+objective, anchors and schedule hold for the tuning that follows.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from holdfast import choices
+from holdfast import choices, patch
 from holdfast.errors import BadInput
 from holdfast.parameters import mask
 from holdfast.selection import Selection
@@ -50,11 +51,17 @@ def select(model: Model, importance: Importance | None, options: Options) -> Sel
 
 
 def learn(given: Given, model: Model, importance: Importance | None, options: Options) -> Selection:
-    """Return the mask of the largest |z d| over the encoder; raise `BadInput` when the share is not one weight."""
+    """Return the mask of the largest |z d| over the encoder, and the values there to go on from.
+
+    Raises `BadInput` when the share is not one weight.
+    """
     from holdfast.parameters import _gates
 
-    changes = _gates.changes(given, options.epochs, options.penalty, options.gate_rate)
-    partial = mask.largest(changes, options.share, "parameters.diff-pruning.share")
+    gated = _gates.learn(given, options.epochs, options.penalty, options.gate_rate)
+    sizes = {name: change.abs() for name, change in gated.changes.items()}
+    partial = mask.largest(sizes, options.share, "parameters.diff-pruning.share")
+    begun = patch.make({**gated.weights, **gated.head}, gated.head, partial)
     count = sum(int(found.sum()) for found in partial.values())
-    note = f"weights ranked by their gated change in {options.epochs:g} epochs of tuning"
-    return Selection(partial=partial, parts=(f"{count} weights in {len(partial)} tensors",), notes=(note,))
+    note = f"weights ranked by their gated change in {options.epochs:g} epochs of tuning, from which they go on"
+    parts = (f"{count} weights in {len(partial)} tensors",)
+    return Selection(partial=partial, begun=begun, parts=parts, notes=(note,))

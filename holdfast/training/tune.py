@@ -98,6 +98,7 @@ def _once(
         work = job.make(given, start_model(given), chosen, root, progress)
         watcher = Watcher(given, work, attempt) if needed(given) else None
         back = drawn_back.DrawnBack(given, work) if work.schedule.draws_back else None
+        selection.begin(work.model, chosen)
         steps = _train(work, watcher)
         work.stopping.put_back(work.moving)
         work.curve.best_step = work.stopping.best_step

@@ -11,6 +11,7 @@ from holdfast.anchors._origin import Origin
 from holdfast.errors import BadInput
 from holdfast.examples import _masked, domain_text, pseudo_labels
 from holdfast.home import Home
+from holdfast.parameters import prefix
 from holdfast.records import Start
 from holdfast.selection import Selection
 from holdfast.training.forward import Forward
@@ -111,6 +112,22 @@ def test_the_rows_to_be_learned_are_drawn_as_they_are() -> None:
 
 
 # The model's own confident labels
+
+
+def test_the_start_models_labels_are_taken_without_what_was_added_for_the_tuning(home: Home, tiny_start: Start) -> None:
+    """A prefix changes the model before anything has moved."""
+    begun, tuned = (models.load(tiny_start, home) for _ in range(2))
+    for model in (begun, tuned):
+        model.add_head("mood", ("a", "b"), seed=1)
+        for parameter in model.head_parameters().values():
+            parameter.data.mul_(60)
+    selection.attach(tuned, prefix.select(tuned, None, prefix.Options(length=4)))
+    wanted = logits_of(begun, list(TEXTS)).softmax(-1).max(-1)
+    changed = logits_of(tuned, list(TEXTS)).softmax(-1).max(-1)
+    assert (changed.values - wanted.values).abs().max() > 1e-4
+    made = pseudo_labels.auxiliary(origin(tuned), pseudo_labels.Options())
+    assert torch.equal(made.state["label"], wanted.indices)
+    torch.testing.assert_close(made.state["probability"], wanted.values)
 
 
 def logits_of(model: models.Model, texts: list[str]) -> torch.Tensor:

@@ -11,7 +11,7 @@ from holdfast.errors import BadInput
 from holdfast.importance.read import Importance
 from holdfast.parameters import _gates, diff_pruning, spt
 from holdfast.records import Artifact, Validated
-from holdfast.training import job
+from holdfast.training import job, tune
 from holdfast.tuners import injected
 
 WEIGHT = "bert.encoder.layer.1.attention.self.query.weight"
@@ -90,13 +90,32 @@ def test_the_largest_gated_changes_are_kept_and_the_penalty_closes_gates(model, 
     found, again = (diff_pruning.learn(given, model, None, options) for _ in range(2))
     assert all(torch.equal(found.partial[n], again.partial[n]) for n in found.partial)
     assert selection.moved(found, model) == round(0.02 * selection.total(model))
-    loose, tight = (_gates.changes(given, 1.5, penalty, 1.0) for penalty in (0.0, 1e4))
-    assert sum(int((c > 0).sum()) for c in tight.values()) < 0.2 * sum(int((c > 0).sum()) for c in loose.values())
+    loose, tight = (_gates.learn(given, 1.5, penalty, 1.0).changes for penalty in (0.0, 1e4))
+    assert sum(int((c != 0).sum()) for c in tight.values()) < 0.2 * sum(int((c != 0).sum()) for c in loose.values())
     words = loose["bert.embeddings.word_embeddings.weight"]
     known = rows.read(given.home, given.validated.datasets["learn.train"])
     used = {number for row in known for number in model.tokenizer(row["text"]).input_ids} | {0}
     unused = sorted(set(range(len(words))) - used)
-    assert unused and float(words[unused].max()) < 1e-9 < float(words[sorted(used)].max())
+    assert unused and float(words[unused].abs().max()) < 1e-9 < float(words[sorted(used)].abs().max())
+
+
+def test_the_tuning_goes_on_from_what_the_gated_one_gave_and_holds_on_to_the_start(model, given):
+    chosen = diff_pruning.learn(given, model, None, diff_pruning.Options(share=0.02, epochs=1.5))
+    gated = _gates.learn(given, 1.5, 40.0, 0.1)
+    with given.home.store.scratch() as scratch:
+        selection.save(chosen, scratch)
+        chosen = selection.union(selection.Selection(), selection.load(scratch))
+    begun = tune.start_model(given)
+    selection.attach(begun, chosen)
+    old = {name: p.detach().clone() for name, p in begun.network.named_parameters()}
+    selection.begin(begun, chosen)
+    parameters = dict(begun.network.named_parameters())
+    for name, found in chosen.partial.items():
+        assert torch.equal(parameters[name], torch.where(found, gated.weights[name], old[name]))
+    assert set(gated.head) == set(begun.head_parameters())
+    assert all(torch.equal(parameters[name], value) for name, value in gated.head.items())
+    same = {name for name in old if torch.equal(old[name], parameters[name])}
+    assert set(old) - same == {*chosen.partial, *gated.head}
 
 
 def test_diff_pruning_without_data_says_so(model):
