@@ -1,4 +1,6 @@
-"""Runs that stand still at a point, lose their place to another, and wake up: `python -m tests.crash.zombies FOLDER`.
+"""Runs that stand still at a point, lose their place to another, and wake up.
+
+    python -m tests.crash.zombies FOLDER [POINT ...]
 
 Each is a process that stops itself (SIGSTOP) under token 1. Its lease runs out, a second one begins under token 2 and
 runs to the end; then the first goes on (SIGCONT). Prints one line of JSON per point: what the first one told, and what
@@ -27,8 +29,8 @@ TUNE, REGISTER = ("checkpoint not yet in place",), (
 )  # fmt: skip
 
 
-def main(folder: Path) -> None:
-    """Try every point, each with a registered name of its own."""
+def main(folder: Path, wanted: list[str]) -> None:
+    """Try every point (or those wanted), each with a registered name of its own."""
     home = common.enter(folder / "home")
     _, file = spine.child(world.make, folder)
     for module in ("torch", "transformers", "peft", "mlflow.pyfunc", "sklearn", "flows.adapt"):
@@ -36,7 +38,7 @@ def main(folder: Path) -> None:
     _, selected = spine.child(spine.run, file, [], home, None, "select")
     _, known = spine.child(spine.run, file, [], home, selected, "evaluate")
     for records, names in ((selected, TUNE), (known, REGISTER)):
-        for name in names:
+        for name in (name for name in names if name in wanted or not wanted):
             print(json.dumps({"point": name, **zombie(name, file, home, records)}), flush=True)
 
 
@@ -60,24 +62,28 @@ class _Frozen:
     def __init__(self, point: points.Point, *given: Any) -> None:
         context = multiprocessing.get_context("fork")
         self.told, sender = context.Pipe(duplex=False)
-        self.awake = context.Event()
-        self.process = context.Process(target=_run, args=(sender, point, self.awake, given))
+        self.there, self.awake = context.Event(), context.Event()
+        self.process = context.Process(target=_run, args=(sender, point, self.there, self.awake, given))
         self.process.start()
         sender.close()
-        _, status = os.waitpid(self.process.pid or 0, os.WUNTRACED)
-        self.stopped = os.WIFSTOPPED(status)
+        self.stopped = True
+        while self.stopped and not self.there.is_set():  # somebody else's SIGSTOP is none
+            _, status = os.waitpid(self.process.pid or 0, os.WUNTRACED)
+            self.stopped = os.WIFSTOPPED(status)
 
     def go_on(self) -> str:
         """Wake the process and return what it told."""
         self.awake.set()
-        os.kill(self.process.pid or 0, signal.SIGCONT)
+        if self.stopped:
+            os.kill(self.process.pid or 0, signal.SIGCONT)
         answer: str = self.told.recv()
         self.process.join()
         return answer
 
 
-def _run(sender: Any, point: points.Point, awake: Any, given: tuple) -> None:
+def _run(sender: Any, point: points.Point, there: Any, awake: Any, given: tuple) -> None:
     def stand_still() -> None:
+        there.set()
         while not awake.is_set():  # somebody else's SIGCONT is none
             os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -110,4 +116,4 @@ def _seen(home: Home, name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])
