@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from holdfast import read_position
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from holdfast.models import Model
+    from holdfast.prefix.cache import Prefix
 
 Progress = Callable[[int], None]
+# Batches are padded to a multiple of so many tokens: processors and accelerators prepare their matrix products anew for
+# every shape that they have not met, which for bf16 on a processor costs more than a short batch itself.
+MULTIPLE = 8
 
 
 def has_bf16() -> bool:
@@ -82,6 +88,14 @@ def encode(model: Model, texts: Sequence[str], max_length: int) -> list[dict[str
     return [{key: encoded[key][i] for key in encoded} for i in range(len(texts))]
 
 
+def pad(model: Model, encoded: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    """Return rows of token ids padded alike, int64 [rows, tokens] each: to `MULTIPLE`, where the model reads so far."""
+    longest = max(len(row["input_ids"]) for row in encoded)
+    width = -(-longest // MULTIPLE) * MULTIPLE
+    width = width if width <= model.tokenizer.model_max_length else longest
+    return dict(model.tokenizer.pad(list(encoded), padding="max_length", max_length=width, return_tensors="pt"))
+
+
 def logits(
     model: Model,
     texts: Sequence[str],
@@ -90,11 +104,16 @@ def logits(
     batch: int = 32,
     precision: str = "auto",
     progress: Progress | None = None,
+    prefix: Prefix | None = None,
 ) -> np.ndarray:
-    """Return the logits of the head in place, float32 [texts, labels], computed in eval mode without gradients."""
+    """Return the logits of the head in place, float32 [texts, labels], computed in eval mode without gradients.
+
+    Where there is a `prefix`, the layers below its cut are run once for the same texts and no more.
+    """
     if not texts:
         return np.zeros((0, len(model.labels)), np.float32)
-    return _run(model, texts, lambda output, inputs: output.logits, max_length, batch, precision, progress)
+    with read_position.first(model):
+        return _run(model, texts, lambda output, inputs: output.logits, max_length, batch, precision, progress, prefix)
 
 
 def features(
@@ -109,7 +128,7 @@ def features(
 
     if not texts:
         return np.zeros((0, model.network.config.hidden_size), np.float32)
-    return _run(model, texts, pool, max_length, batch, precision, None, output_hidden_states=True)
+    return _run(model, texts, pool, max_length, batch, precision, None, None, output_hidden_states=True)
 
 
 def _run(
@@ -120,16 +139,19 @@ def _run(
     batch: int,
     precision: str,
     progress: Progress | None,
+    prefix: Prefix | None,
     **forward: bool,
 ) -> np.ndarray:
     import torch
 
     encoded, device = encode(model, texts, max_length), model.network.device
     rows: list[np.ndarray | None] = [None] * len(texts)
+    kept = prefix.rows(encoded) if prefix is not None else None
     with evaluating(model.network), torch.inference_mode(), autocast(precision), cast_once(model.network, precision):
         for chosen in batches_by_length([len(e["input_ids"]) for e in encoded], batch):
-            inputs = model.tokenizer.pad([encoded[i] for i in chosen], return_tensors="pt").to(device)
-            values = take(model.network(**inputs, **forward), inputs).float().cpu().numpy()
+            inputs = {name: value.to(device) for name, value in pad(model, [encoded[i] for i in chosen]).items()}
+            with kept.entering(chosen, inputs["input_ids"].shape[1]) if kept is not None else nullcontext():
+                values = take(model.network(**inputs, **forward), inputs).float().cpu().numpy()
             for i, value in zip(chosen, values, strict=True):
                 rows[i] = value
             if progress:

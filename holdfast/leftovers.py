@@ -16,7 +16,7 @@ _DAY = 24 * 60 * 60
 
 def remove_halves(home: Home) -> None:
     """Remove half-made folders that no living process works on, and half-written results of stages."""
-    places = [home.path, home.store.root / "scratch", home.cache / "scores", home.checkpoints]
+    places = [home.path, home.store.root / "scratch", home.cache / "scores", home.cache / "prefix", home.checkpoints]
     for place in [*places, *home.checkpoints.glob("*"), *home.reports.glob("*/*")]:
         parts.sweep(place)
     for file in home.results.glob("*"):

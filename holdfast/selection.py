@@ -191,6 +191,12 @@ def begin(model: Model, selection: Selection) -> None:
         patch.apply(dict(model.network.named_parameters()), selection.begun)
 
 
+def hand_over(model: Model, hooks: list[Any]) -> None:
+    """Have other hooks see to it that only a part of a tensor moves, instead of those that `attach` registered."""
+    detach(model)
+    _HOOKS[model.network] = hooks
+
+
 def detach(model: Model) -> None:
     """Remove the gradient hooks that `attach` registered; what requires a gradient stays as it is."""
     for handle in _HOOKS.pop(model.network, []):

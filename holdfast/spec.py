@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from holdfast import choices, compatibility, digests, methods, written
 from holdfast.circuits.settings import Circuit
@@ -121,7 +121,9 @@ class Training(Section):
     """The settings of the trainer. `epochs` may be a fraction; `patience` in epochs turns early stopping on.
 
     A batch goes through the network in `accumulate` parts, whose gradients add up to the whole batch's: less memory,
-    the same update.
+    the same update. `prefix_cache` says whether what the layers below the lowest moving one give is computed once and
+    kept (`holdfast.prefix`): `auto` where it pays, `on` or it is an error, `off`. The result is the same but for
+    rounding, so the setting is part of what a tuning is known by.
     """
 
     epochs: float = Field(4, gt=0)
@@ -135,6 +137,12 @@ class Training(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     patience: int | None = Field(None, ge=1)
     checkpoints_per_epoch: int = Field(1, ge=1)
+    prefix_cache: Literal["auto", "on", "off"] = "auto"
+
+    @field_validator("prefix_cache", mode="before")
+    @classmethod
+    def _yaml_words(cls, value: Any) -> Any:
+        return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
 class Control(Section):

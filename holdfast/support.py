@@ -74,3 +74,9 @@ def needs_old_data() -> dict[Choice, str]:
     """Return the choices that work only where a remembered task has a `train` dataset, with the reason."""
     found = {choice: refusal(choice, remembered=False) for choice in every() if refusal(choice) is None}
     return {choice: reason for choice, reason in found.items() if reason}
+
+
+def below() -> dict[Choice, str]:
+    """Return, for the choices that decide it, which layers lie below all that moves and so are run once."""
+    found = {choice: getattr(choices.load(choice.axis, choice.name), "BELOW", None) for choice in every()}
+    return {choice: said for choice, said in found.items() if said}

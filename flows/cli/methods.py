@@ -22,6 +22,7 @@ def methods(json: common.JsonOption = False) -> None:
                     "presets": presets,
                     "choices": [str(choice) for choice in support.every()],
                     "needs_old_data": {str(choice): reason for choice, reason in needs.items()},
+                    "runs_once": {str(choice): said for choice, said in support.below().items()},
                     "pairs": [
                         {"pair": [str(one), str(other)], "works": reason is None, "reason": reason}
                         for (one, other), reason in pairs.items()
@@ -40,6 +41,9 @@ def methods(json: common.JsonOption = False) -> None:
         typer.echo("\nWithout the `train` dataset of a remembered task")
         for choice, reason in needs.items():
             typer.echo(f"- {choice}: {reason}")
+        typer.echo("\nLayers that are run once, and not in every epoch (training.prefix_cache)")
+        for choice, said in support.below().items():
+            typer.echo(f"- {choice}: {said}")
 
 
 def _said(value: Any) -> str:

@@ -24,7 +24,7 @@ LEAST_ROWS = 40
 # AdamW and clipping read and write about 30 bytes per weight, a token costs 2 operations per weight: on processors and
 # accelerators alike a pass over the weights takes as long as one to two thousand tokens (2,200 measured on two cores).
 UPDATE = 1000
-_BATCH = 64  # that of `inference.logits`
+_BATCH = 32  # that of `inference.logits`
 _LEAST_LOOKS = 3  # at the start model, at the end, and at one candidate
 
 

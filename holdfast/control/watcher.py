@@ -42,7 +42,7 @@ class Watcher:
         whole = looker(*parts)
         everything = whole.lengths()
         limits = dict(zip(whole.keys, plan.rows(work, everything, self.settings), strict=True))
-        self.watch = looker(*parts, limits)
+        self.watch = looker(*parts, limits, job.prefix)
         self.plan = plan.make(work, self.watch.lengths(), self.settings)
         names = ["target", *(task.name for task in given.remember)]
         looked = zip(self.watch.lengths(), everything, strict=True)

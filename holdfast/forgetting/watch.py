@@ -27,6 +27,7 @@ from holdfast.forgetting.scorer import Scorer
 if TYPE_CHECKING:
     from holdfast.home import Home
     from holdfast.models import Model
+    from holdfast.prefix.cache import Prefix
     from holdfast.records import DatasetVersion, Start, Validated
     from holdfast.spec import Recipe, Remember
 
@@ -143,7 +144,8 @@ class Watch:
     The start model's values are computed once and kept in the home. `limits` says for each dataset (`learn.valid`,
     `remember.NAME.valid`) how many rows are looked at where not all are: a fixed sample, drawn with the recipe's seed
     and stratified by label, the same at every look. A head that the start model lacks is compared with always guessing
-    by the frequencies of `learn.train`. `keys` names the datasets, the target's first.
+    by the frequencies of `learn.train`. `keys` names the datasets, the target's first. With a `prefix` the layers that
+    do not move are run at the first look only.
     """
 
     def __init__(
@@ -155,8 +157,9 @@ class Watch:
         remember: Sequence[Remember],
         home: Home,
         limits: Mapping[str, int] | None = None,
+        prefix: Prefix | None = None,
     ) -> None:
-        self.model, self.training = model, recipe.training
+        self.model, self.training, self._prefix = model, recipe.training, prefix
         self._start, self._home, self._counts = start, home, validated.datasets["learn.train"].labels
         wanted: list[tuple[str, str, str, float | None]] = [("target", "learn.valid", recipe.head, None)]
         wanted += [(t.name, f"remember.{t.name}.valid", t.head or recipe.head, t.margin) for t in remember]
@@ -194,6 +197,7 @@ class Watch:
                 rows.texts(task.rows),
                 max_length=self.training.max_length,
                 precision=self.training.precision,
+                prefix=self._prefix,
             )
             after = Scores.read(logits, self.model.labels, task.gold)
         finally:

@@ -110,28 +110,31 @@ class Encoder:
         return BadInput(what, row=row, expected=wanted, remedy="Raise training.max_length, or shorten the row.")
 
 
-def stack(encoded: Sequence[Encoded], side: str = "right") -> dict[str, torch.Tensor]:
+def stack(encoded: Sequence[Encoded], side: str = "right", multiple: int = 1) -> dict[str, torch.Tensor]:
     """Return `input_ids`, `attention_mask`, `position_ids` and `labels`, int64 [rows, longest], padded on `side`."""
     return {
-        **inputs([one.input_ids for one in encoded], side),
-        "labels": pad([one.labels for one in encoded], side, IGNORED),
+        **inputs([one.input_ids for one in encoded], side, multiple),
+        "labels": pad([one.labels for one in encoded], side, IGNORED, multiple),
     }
 
 
-def inputs(rows: Sequence[Sequence[int]], side: str = "right") -> dict[str, torch.Tensor]:
+def inputs(rows: Sequence[Sequence[int]], side: str = "right", multiple: int = 1) -> dict[str, torch.Tensor]:
     """Return `input_ids`, `attention_mask` and `position_ids`, int64 [rows, longest], padded on `side`.
 
     Positions count real tokens from 0, so padding shifts nothing; what is padded with does not matter.
     """
-    mask = pad([[1] * len(ids) for ids in rows], side)
-    return {"input_ids": pad(rows, side), "attention_mask": mask, "position_ids": positions(mask)}
+    mask = pad([[1] * len(ids) for ids in rows], side, 0, multiple)
+    return {"input_ids": pad(rows, side, 0, multiple), "attention_mask": mask, "position_ids": positions(mask)}
 
 
-def pad(rows: Sequence[Sequence[int]], side: str = "right", filler: int = 0) -> torch.Tensor:
-    """Return rows of numbers as int64 [rows, longest], the shorter ones filled up on `side`."""
+def pad(rows: Sequence[Sequence[int]], side: str = "right", filler: int = 0, multiple: int = 1) -> torch.Tensor:
+    """Return rows of numbers as int64 [rows, longest], the shorter ones filled up on `side`.
+
+    The width is rounded up to a `multiple`.
+    """
     import torch
 
-    longest = max(map(len, rows))
+    longest = -(-max(map(len, rows)) // multiple) * multiple
     gaps = [[filler] * (longest - len(row)) for row in rows]
     return torch.tensor([[*g, *r] if side == "left" else [*r, *g] for r, g in zip(rows, gaps, strict=True)]).long()
 

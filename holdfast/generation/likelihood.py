@@ -98,7 +98,10 @@ def scored_states(
     network = model.network
     with inference.evaluating(network), inference.cast_once(network, compute.precision):
         for rows in inference.batches_by_length([len(one.input_ids) for one in encoded], compute.batch):
-            inputs = {name: t.to(network.device) for name, t in encoding.stack([encoded[i] for i in rows]).items()}
+            inputs = {
+                name: t.to(network.device)
+                for name, t in encoding.stack([encoded[i] for i in rows], multiple=inference.MULTIPLE).items()
+            }
             labels = inputs.pop("labels")[:, 1:]
             with inference.autocast(compute.precision):
                 states = network.base_model(**inputs, use_cache=False).last_hidden_state[:, :-1]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.generation.items import Items
     from holdfast.home import Home
     from holdfast.models import Model
+    from holdfast.prefix.cache import Prefix
     from holdfast.records import Start, Validated
     from holdfast.spec import Recipe, Remember
 
@@ -35,7 +36,8 @@ class AnswerWatch:
     """Looks at a decoder in memory with the `valid` rows of the target and of every remembered task.
 
     `limits` says for each dataset how many rows are looked at where not all are: a fixed sample, drawn with the
-    recipe's seed. `keys` names the datasets, the target's first.
+    recipe's seed. `keys` names the datasets, the target's first. A `prefix` is of no use here: answers are generated
+    token by token, each from new states.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class AnswerWatch:
         remember: Sequence[Remember],
         home: Home,
         limits: Mapping[str, int] | None = None,
+        prefix: Prefix | None = None,
     ) -> None:
         self.model, self._start, self._home = model, start, home
         sections: list[tuple[str, str, Recipe | Remember, float | None]] = [("target", "learn.valid", recipe, None)]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SHORTHAND = "budget"
 Family = Literal["low", "middle", "high", "attention", "norms", "feed-forward", "block", "full"]
 
+BELOW = "what lies below the selection that it finds; its trials keep nothing where they are shorter than two epochs"
+
 
 class Options(choices.Options):
     """`share`: the most of the encoder's weights that may move. `budget`: the most training tokens that all trials

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SHORTHAND = "heads"
 _KEY = "parameters.circuit"
+BELOW = "nothing with `layernorm`, which moves every layer; without, the layers below the lowest head"
 
 
 class Options(choices.Options):

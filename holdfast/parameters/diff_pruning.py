@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.training.job import Given
 
 SHORTHAND = "share"
+BELOW = "nothing, but where no weight of the embeddings and the lowest layers is among the chosen"
 
 
 class Options(choices.Options):

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from holdfast.importance.read import Importance
     from holdfast.models import Model
 
+BELOW = "nothing: the lowest part moves"
+
 
 class Options(choices.Options):
     """No options."""

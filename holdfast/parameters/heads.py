@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EXAMPLE = {"count": 1}
 SHORTHAND = "names"
 _KEY = "parameters.heads"
+BELOW = "the layers below the lowest head"
 
 
 class Options(choices.Options):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SHORTHAND = "size"
 ADDS = "bottleneck networks"
+BELOW = "nothing: there are adapters in every layer"
 
 
 class Options(choices.Options):

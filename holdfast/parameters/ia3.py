@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.models import Model
 
 ADDS = "scales of activations"
+BELOW = "nothing: every layer is scaled"
 
 
 class Options(choices.Options):

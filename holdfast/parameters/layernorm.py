@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from holdfast.importance.read import Importance
     from holdfast.models import Model
 
+BELOW = "nothing: the norms of every layer move"
+
 
 class Options(choices.Options):
     """No options."""

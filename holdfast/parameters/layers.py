@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXAMPLE = {"count": 1}
 SHORTHAND = "names"
 _KEY = "parameters.layers"
+BELOW = "the layers below the lowest chosen one"
 
 
 class Options(choices.Options):

@@ -39,6 +39,8 @@ ADDS = "low-rank weights"
 _KEY = "parameters.lora"
 _R, _ALPHA, _DROPOUT, _KEEP = 8, 16.0, 0.0, 0.5
 
+BELOW = "the layers below the lowest of `layers`; nothing where that is left out"
+
 
 class Options(choices.Options):
     """Rank `r`, scale `alpha` / r, dropout before the matrices, `targets` (the last parts of linear modules' names, or

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SHORTHAND = "share"
 _KEY = "parameters.mask"
+BELOW = "nothing, but where no weight of the embeddings and the lowest layers is among the chosen"
 
 
 class Options(choices.Options):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SHORTHAND = "length"
 ADDS = "keys and values"
+BELOW = "nothing: every layer sees the prefix"
 
 
 class Options(choices.Options):

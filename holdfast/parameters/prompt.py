@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SHORTHAND = "length"
 ADDS = "states"
+BELOW = "nothing: the prompt goes through every layer"
 
 
 class Options(choices.Options):

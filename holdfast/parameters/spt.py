@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SHORTHAND = "share"
 ADDS = "low-rank weights"
+BELOW = "nothing, but where no weight of the embeddings and the lowest layers is among the sensitive"
 
 
 class Options(choices.Options):

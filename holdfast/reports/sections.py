@@ -145,7 +145,17 @@ def tuning(tuned: Tuned, home: Home) -> Section:
         return Section("Tuning", [Text("Nothing was tuned: versions were merged.")])
     found = json.loads((home.store.open(tuned.curve) / "curve.json").read_text(encoding="utf-8"))
     own = _own_words(found["targets"]) if found.get("targets") else []
-    return Section("Tuning", [*own, done, *_picture(home, tuned.curve, "curve.png", "Loss per update")])
+    return Section("Tuning", [*own, done, *_work(found), *_picture(home, tuned.curve, "curve.png", "Loss per update")])
+
+
+def _work(found: dict[str, Any]) -> list[Block]:
+    """Return how much of the work was saved or wasted; nothing for versions from before that was noted."""
+    if not found.get("prefix"):
+        return []
+    frozen, every = found["prefix"], found["tokens"] + found["padding"]
+    kept = "Frozen layers were run once" if frozen["used"] else "No frozen layers were run once"
+    padded = f"{100 * found['padding'] / max(1, every):.0f}% of the tokens computed in training were padding."
+    return [Text(f"{kept}: {frozen['why']}. {padded}")]
 
 
 def _own_words(log: dict[str, Any]) -> list[Block]:

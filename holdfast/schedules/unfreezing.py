@@ -5,6 +5,7 @@ from pydantic import Field
 from holdfast import choices
 
 SHORTHAND = "groups"
+BELOW = "what lies below the lowest layer that is ever unfrozen: frozen layers above it run at every step"
 
 
 class Options(choices.Options):

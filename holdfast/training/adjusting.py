@@ -45,10 +45,11 @@ class Adjuster:
             self.running["mean"] = torch.zeros(len(groups), dtype=torch.float64)
             self.running["seen"] = torch.zeros(len(groups), dtype=torch.int64)
         for i, group in enumerate(groups):
-            names = [name for name in group[_NAMES] if name in self.general and self.moving[name].grad is not None]
+            gradients = {n: p.grad for n, p in zip(group[_NAMES], group["params"], strict=True) if p.grad is not None}
+            names = [name for name in gradients if name in self.general]
             size = sum(self.moving[name].numel() for name in names)
             if size:
-                total = sum(float(self.moving[name].grad.detach().double().square().sum()) for name in names)  # type: ignore[union-attr]
+                total = sum(float(gradients[name].detach().double().square().sum()) for name in names)
                 memory = self.options.memory
                 self.running["mean"][i] = memory * self.running["mean"][i] + (1 - memory) * total / size
                 self.running["seen"][i] += 1

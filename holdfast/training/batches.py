@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from holdfast import choices
+from holdfast import choices, inference
 from holdfast.generation import encoding
 
 if TYPE_CHECKING:
-    import torch
-
     from holdfast.models import Model
     from holdfast.training.pool import Pool
 
@@ -89,8 +87,7 @@ def collate(model: Model, pool: Pool, positions: Sequence[int]) -> dict[str, Any
     if model.generates:
         tokens = [pool.tokens[position] for position in positions]
         encoded = [encoding.Encoded(tuple(one["input_ids"]), tuple(one["labels"])) for one in tokens]
-        return {**encoding.stack(encoded), "positions": torch.tensor(list(positions))}
-    padded: dict[str, torch.Tensor] = dict(
-        model.tokenizer.pad([pool.tokens[position] for position in positions], return_tensors="pt")
-    )
+        stacked = encoding.stack(encoded, multiple=inference.MULTIPLE)
+        return {**stacked, "positions": torch.tensor(list(positions))}
+    padded = inference.pad(model, [pool.tokens[position] for position in positions])
     return {**padded, "positions": torch.tensor(list(positions))}

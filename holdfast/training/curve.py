@@ -19,13 +19,17 @@ class Curve:
 
     `valid`: {step, epoch, loss, accuracy} per epoch. `best_step` is the update whose weights were used, where that is
     not the last, `share` how far of the way from the start they lie, where a schedule draws them back. `targets` says
-    where the answers come from, where they are the model's own.
+    where the answers come from, where they are the model's own, `prefix` whether what the frozen layers give was kept
+    and why (`holdfast.prefix.plan`). `tokens` of rows went through training, and beside them so much `padding`.
     """
 
     steps: list[dict[str, float]] = field(default_factory=list)
     valid: list[dict[str, float]] = field(default_factory=list)
     best_step: int | None = None
     targets: dict[str, Any] | None = None
+    prefix: dict[str, Any] | None = None
+    tokens: int = 0
+    padding: int = 0
     share: float | None = None
 
     def final_loss(self, count: int) -> float:

@@ -27,8 +27,9 @@ class DrawnBack:
         """Take the share of the way that the schedule says, and note it in the curve."""
         tuned = {name: p.detach().clone() for name, p in self.job.moving.items()}
         looker: type[Watch] | type[AnswerWatch] = AnswerWatch if self.job.model.generates else Watch
-        given = self.given
-        watch = looker(self.job.model, given.start, given.validated, given.recipe, given.remember, given.home)
+        given, job = self.given, self.job
+        parts = (job.model, given.start, given.validated, given.recipe, given.remember, given.home)
+        watch = looker(*parts, prefix=job.prefix)
 
         def look(share: float) -> Look:
             self._apply(share, tuned)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from holdfast import inference
+from holdfast import inference, read_position
 from holdfast.generation import encoding
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from holdfast.models import Model
+    from holdfast.prefix.cache import Kept
     from holdfast.training.pool import Pool
 
 
@@ -24,7 +25,7 @@ class Forward:
     """A batch of rows of the pool at one update `step`; `inputs` are padded tensors on the network's device.
 
     `load(positions)` gives the inputs of other rows. Rows are numbered inside the batch; `positions` maps them to the
-    pool.
+    pool. `kept` is what the frozen layers give for rows of the pool, where that is known.
     """
 
     def __init__(
@@ -37,14 +38,21 @@ class Forward:
         step: int,
         precision: str,
         load: Callable[[Sequence[int]], dict[str, Tensor]],
+        kept: Kept | None = None,
     ) -> None:
         self.model, self.pool, self.inputs, self.positions = model, pool, inputs, list(positions)
-        self.step, self.precision, self.load = step, precision, load
+        self.step, self.precision, self.load, self.kept = step, precision, load, kept
 
     @cached_property
     def _encoded(self) -> Any:
-        with inference.autocast(self.precision):
+        with inference.autocast(self.precision), read_position.first(self.model), self._entering():
             return self.model.network.base_model(**self.inputs)
+
+    def _entering(self) -> AbstractContextManager[None]:
+        """Have the network begin at the cut, where what lies below it is known."""
+        if self.kept is None:
+            return nullcontext()
+        return self.kept.entering(self.positions, self.inputs["input_ids"].shape[1])
 
     def rows_by_head(self) -> dict[str, list[int]]:
         """Return {head: the rows of this batch that it scores}."""
@@ -89,6 +97,7 @@ class Forward:
 
     def _of(self, inputs: dict[str, Tensor], positions: Sequence[int], model: Model | None = None) -> Forward:
         fixed: dict[str, Any] = {"step": self.step, "precision": self.precision, "load": self.load}
+        fixed["kept"] = None if model else self.kept
         return type(self)(model or self.model, self.pool, inputs, positions, **fixed)
 
 
@@ -105,7 +114,7 @@ class TokenForward(Forward):
     def _states(self) -> Tensor:
         """The last hidden states at these places, [learned tokens, hidden]."""
         inputs = {name: value for name, value in self.inputs.items() if name != "labels"}
-        with inference.autocast(self.precision):
+        with inference.autocast(self.precision), self._entering():
             states: Tensor = self.model.network.base_model(**inputs, use_cache=False).last_hidden_state
         return states[:, :-1][self._learned]
 
@@ -143,6 +152,9 @@ def _encoder_gives(network: Any, output: Any) -> Iterator[None]:
 def _take(output: Any, rows: Sequence[int]) -> Any:
     """Return a model output with only some rows of each of its tensors."""
     import torch
+
+    if list(rows) == list(range(len(output.last_hidden_state))):
+        return output
 
     taken = {name: value[list(rows)] for name, value in output.items() if isinstance(value, torch.Tensor)}
     return type(output)(**taken)

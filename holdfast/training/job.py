@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,11 +13,13 @@ from holdfast.anchors import _origin
 from holdfast.anchors._answers import Answers
 from holdfast.errors import HoldfastError
 from holdfast.importance import read
-from holdfast.training import batches, depths, machine, objective, pool, rates
+from holdfast.prefix import cache, plan
+from holdfast.prefix.cache import Kept
+from holdfast.training import batches, depths, machine, objective, pool, rates, slices
 from holdfast.training.adjusting import Adjuster
 from holdfast.training.curve import Curve
 from holdfast.training.stopping import Stopping
-from holdfast.tuners import injected
+from holdfast.tuners import injected, kinds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
     from holdfast.home import Home
     from holdfast.models import Model
+    from holdfast.prefix.cache import Prefix
     from holdfast.records import Assessed, Selected, Start, Validated
     from holdfast.selection import Selection
     from holdfast.spec import Recipe, Remember, Training
@@ -91,10 +96,16 @@ class Job:
     `moving` are the parameters that may move, the head's included, by full name; `decayed` the names that weight decay
     applies to; `anchors` all that is added to the objective, also by examples without labels; `root` the folder of this
     tuning's checkpoints; `allowed` is asked before anything is put there, and raises where that is another run's now.
+    `moving` are the parameters that may move, the head's included, by full name; `slices` what of them the optimiser
+    steps: of those that move in part, the entries that do. `decayed` are the names that weight decay applies to,
+    `anchors` all that is added to the objective, also by examples without labels, `root` the folder of this tuning's
+    checkpoints. `prefix` runs the layers below everything that moves, once; `kept` is what they gave for the pool. Both
+    are None where nothing is kept, and `curve.prefix` says why.
     """
 
     model: Model
     moving: dict[str, nn.Parameter]
+    slices: slices.Slices
     decayed: set[str]
     pool: pool.Pool
     batches: batches.EpochBatches
@@ -110,6 +121,8 @@ class Job:
     curve: Curve
     stopping: Stopping
     allowed: Callable[[], None]
+    prefix: Prefix | None = None
+    kept: Kept | None = None
 
     @property
     def anchored_to(self) -> str:
@@ -133,9 +146,13 @@ def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Pr
     moving = {name: p for name, p in model.network.named_parameters() if p.requires_grad}
     origin, schedule = _origin_of(given, model, rows_of), rates.Schedule(recipe.schedule, _depths(model, moving))
     draw = batches.draws(recipe.examples, [example.task for example in rows_of.examples], training.seed)
+    planned = plan.make(model, moving, rows_of.lengths, training, given.home)
+    here = {**machine.describe(training.precision)}
+    prefix = cache.Prefix(model, given.start, planned.cut, training, here, given.home) if planned.used else None
     return Job(
         model=model,
         moving=moving,
+        slices=_slices(model, chosen, moving),
         decayed={name for name in _decayed(model, moving) if selection.decays(chosen, name)},
         pool=rows_of,
         batches=batches.EpochBatches(draw, rows_of.lengths, training.batch, training.seed),
@@ -146,12 +163,33 @@ def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Pr
         training=training,
         valid=rows.read(given.home, given.validated.datasets["learn.valid"]),
         root=root,
-        machine=machine.describe(training.precision),
+        machine={**here, "frozen layers kept": planned.cut if planned.used else 0},
         progress=progress,
-        curve=Curve(targets=rows_of.targets),
+        curve=Curve(targets=rows_of.targets, prefix=planned.document()),
         stopping=Stopping(training.patience),
         allowed=given.home.check_fence,
+        prefix=prefix,
+        kept=_kept(prefix, rows_of) if prefix else None,
     )
+
+
+def _slices(model: Model, chosen: Selection, moving: dict[str, nn.Parameter]) -> slices.Slices:
+    """Return what the optimiser steps, in charge of the masks from now on."""
+    made = slices.Slices(
+        moving, {name: chosen.partial[kinds.bare(name)] for name in moving if kinds.bare(name) in chosen.partial}
+    )
+    selection.hand_over(model, made.hooks)
+    return made
+
+
+def _kept(prefix: Prefix, rows_of: pool.Pool) -> Kept:
+    """Return what the frozen layers give for the pool, each task's rows kept by themselves: arms may mix them."""
+    tasks = list(dict.fromkeys(example.task for example in rows_of.examples))
+    found = []
+    for task in tasks:
+        tokens = [t for example, t in zip(rows_of.examples, rows_of.tokens, strict=True) if example.task == task]
+        found.append(prefix.rows(tokens))
+    return Kept(prefix.model, prefix.cut, functools.reduce(operator.add, [one.states for one in found]))
 
 
 def _settle_heads(model: Model) -> None:

@@ -91,7 +91,7 @@ def steps(job: Job, checkpoint: Checkpoint, optimizer: Any, scheduler: Any) -> N
     inner.state.clear()
     for key, value in checkpoint.tensors("optimizer").items():
         name, _, kind = key.rpartition("/")
-        parameter = job.moving[name]
+        parameter = job.slices.stepped[name]
         inner.state[parameter][kind] = value.to(parameter.device)
     for group, rate in zip(inner.param_groups, checkpoint.document("rates"), strict=True):
         group["lr"] = rate
@@ -104,7 +104,7 @@ def _moments(job: Job, optimizer: Any) -> dict[str, Tensor]:
     state = getattr(optimizer, "optimizer", optimizer).state
     return {
         f"{name}/{kind}": state[parameter][kind]
-        for name, parameter in job.moving.items()
+        for name, parameter in job.slices.stepped.items()
         if parameter in state
         for kind in _MOMENTS
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 from holdfast import inference, rows
 from holdfast.errors import Diverged, HoldfastError
 from holdfast.generation import decoders, encoding, likelihood
-from holdfast.training import batches, checkpoints, modes, randomness, rates, restoring
+from holdfast.training import batches, checkpoints, dropout, modes, randomness, rates, restoring
 from holdfast.training.forward import Forward, TokenForward
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class TuningTrainer(Trainer):
         self._terms: dict[str, float] = {}
         self._share = 1.0
         self._still: list[nn.Module] = []
+        self._dropout = dropout.Dropout(job.model.network, job.training.seed)
 
     # What a step learns from, and its loss
 
@@ -66,10 +68,12 @@ class TuningTrainer(Trainer):
         """
         terms: dict[str, float] = {}
         total = torch.zeros((), device=self.args.device)
-        for part, share in batches.parts(inputs, self.job.training.accumulate):
-            self._share = share
-            total += super().training_step(model, part, num_items_in_batch)
-            terms = {name: terms.get(name, 0.0) + share * value for name, value in self._terms.items()}
+        own = self.args.device.type == "cpu"
+        with self._dropout.drawing(self.state.global_step) if own else nullcontext():
+            for part, share in batches.parts(inputs, self.job.training.accumulate):
+                self._share = share
+                total += super().training_step(model, part, num_items_in_batch)
+                terms = {name: terms.get(name, 0.0) + share * value for name, value in self._terms.items()}
         self._terms = terms
         return total
 
@@ -92,6 +96,9 @@ class TuningTrainer(Trainer):
     def _forward(self, inputs: dict[str, Any]) -> Forward:
         positions = inputs.pop("positions").tolist()
         job = self.job
+        tokens = sum(job.pool.lengths[position] for position in positions)
+        job.curve.tokens += tokens
+        job.curve.padding += inputs["input_ids"].numel() - tokens
         return (TokenForward if job.model.generates else Forward)(
             job.model,
             job.pool,
@@ -100,6 +107,7 @@ class TuningTrainer(Trainer):
             step=self.state.global_step,
             precision=job.training.precision,
             load=self._load,
+            kept=job.kept,
         )
 
     def _load(self, positions: Sequence[int]) -> dict[str, Tensor]:
@@ -108,7 +116,7 @@ class TuningTrainer(Trainer):
         return inputs
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
-        norm: Tensor = super()._clip_grad_norm(model)
+        norm = torch.nn.utils.clip_grad_norm_(self.job.slices.stepped.values(), self.args.max_grad_norm)
         self._check(float(norm), "gradient norm", explodes=False)
         return norm
 
@@ -138,8 +146,9 @@ class TuningTrainer(Trainer):
             training = self.job.training
             decayed = set(self.get_decay_parameter_names(self.model))
             self.optimizer = rates.optimizer(
-                self.job.moving, self.job.schedule, training.learning_rate, training.weight_decay, decayed
+                self.job.slices.stepped, self.job.schedule, training.learning_rate, training.weight_decay, decayed
             )
+            self.job.slices.follow(self.optimizer)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -279,7 +288,11 @@ def _score(job: Job) -> dict[str, float]:
         encoded = [encoder.pair(row["prompt"], row["answer"], number) for number, row in enumerate(job.valid, 1)]
         return {"loss": likelihood.nll(likelihood.of_tokens(job.model, encoded, _compute(training)))}
     logits: np.ndarray = inference.logits(
-        job.model, rows.texts(job.valid), max_length=training.max_length, precision=training.precision
+        job.model,
+        rows.texts(job.valid),
+        max_length=training.max_length,
+        precision=training.precision,
+        prefix=job.prefix,
     ).astype(np.float64)
     labels = np.asarray(rows.label_ids(job.valid, job.model.labels))
     shifted = logits - logits.max(1, keepdims=True)

@@ -46,6 +46,13 @@ def test_what_needs_old_data_is_found() -> None:
     assert not {"anchors.kl", "objective.target", "parameters.full"} & found
 
 
+def test_every_selection_says_which_layers_run_once() -> None:
+    found = {str(choice): said for choice, said in support.below().items()}
+    assert {f"parameters.{name}" for name in choices.names("parameters")} | {"schedule.unfreezing"} == set(found)
+    for name in ("full", "layernorm", "embeddings", "prefix", "prompt"):
+        assert found[f"parameters.{name}"].startswith("nothing")
+
+
 @pytest.mark.parametrize("name", list(methods.PRESETS))
 def test_every_preset_is_a_file_that_can_be_read(name: str) -> None:
     old = {"name": "old", "train": "b.csv", "valid": "b.csv", "test": "b.csv"}

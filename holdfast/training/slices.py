@@ -1,0 +1,64 @@
+"""Of tensors that move in part, only the entries that move: they alone have gradients that last, and moments.
+
+The tensor itself stays the truth, whoever writes to it. What the optimiser steps is a vector of its moving entries,
+read from the tensor before every step and written back after it. The whole tensor's gradient exists only until its
+entries are taken from it, in the backward pass, one tensor after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Slices:
+    """The moving entries of each masked tensor, `masks` by names of `moving`; `stepped` is what the optimiser gets.
+
+    `stepped` holds, under the names of `moving`, whole tensors themselves and a vector [entries] for each masked one.
+    `hooks` are the handles by which gradients are taken from the tensors.
+    """
+
+    def __init__(self, moving: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> None:
+        from torch import nn
+
+        self._tensors = {name: moving[name] for name in masks}
+        self._places = {
+            name: mask.flatten().nonzero().squeeze(1).to(moving[name].device) for name, mask in masks.items()
+        }
+        self._vectors = {name: nn.Parameter(self._taken(name, self._tensors[name].detach())) for name in masks}
+        self.stepped: dict[str, nn.Parameter] = {**moving, **self._vectors}
+        self.hooks = [
+            tensor.register_post_accumulate_grad_hook(self._taking(name)) for name, tensor in self._tensors.items()
+        ]
+
+    def follow(self, optimizer: Any) -> None:
+        """Read the tensors before every step of an optimiser and write to them after it."""
+        if self._tensors:
+            optimizer.register_step_pre_hook(lambda *args: self._read())
+            optimizer.register_step_post_hook(lambda *args: self._write())
+
+    def _taken(self, name: str, whole: Tensor) -> Tensor:
+        return whole.reshape(-1).index_select(0, self._places[name])
+
+    def _taking(self, name: str) -> Any:
+        vector = self._vectors[name]
+
+        def take(tensor: Tensor) -> None:
+            assert tensor.grad is not None
+            found = self._taken(name, tensor.grad)
+            vector.grad = found if vector.grad is None else vector.grad + found
+            tensor.grad = None
+
+        return take
+
+    def _read(self) -> None:
+        for name, vector in self._vectors.items():
+            vector.data.copy_(self._taken(name, self._tensors[name].detach()))
+
+    def _write(self) -> None:
+        for name, vector in self._vectors.items():
+            self._tensors[name].detach().view(-1).index_copy_(0, self._places[name], vector.detach())
+            vector.grad = None
