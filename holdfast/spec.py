@@ -124,11 +124,13 @@ class Training(Section):
     the same update. `prefix_cache` says whether what the layers below the lowest moving one give is computed once and
     kept (`holdfast.prefix`): `auto` where it pays, `on` or it is an error, `off`. The result is the same but for
     rounding, so the setting is part of what a tuning is known by.
+    With `processes` (one per device, started by `accelerate launch`) a batch is `batch` rows of each.
     """
 
     epochs: float = Field(4, gt=0)
     batch: int = Field(16, ge=1)
     accumulate: int = Field(1, ge=1)
+    processes: int = Field(1, ge=1)
     learning_rate: float = Field(2e-4, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0)

@@ -15,7 +15,7 @@ from holdfast.errors import HoldfastError
 from holdfast.importance import read
 from holdfast.prefix import cache, plan
 from holdfast.prefix.cache import Kept
-from holdfast.training import batches, depths, machine, objective, pool, rates, slices
+from holdfast.training import batches, depths, machine, objective, pool, processes, rates, slices
 from holdfast.training.adjusting import Adjuster
 from holdfast.training.curve import Curve
 from holdfast.training.stopping import Stopping
@@ -155,7 +155,7 @@ def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Pr
         slices=_slices(model, chosen, moving),
         decayed={name for name in _decayed(model, moving) if selection.decays(chosen, name)},
         pool=rows_of,
-        batches=batches.EpochBatches(draw, rows_of.lengths, training.batch, training.seed),
+        batches=batches.EpochBatches(draw, rows_of.lengths, training.batch * processes.count(), training.seed),
         schedule=schedule,
         objective=objective.make(recipe.objective, moving, lambda: _teacher(given, origin)),
         anchors={**_anchors(recipe, origin), **_auxiliary(recipe, origin)},

@@ -8,6 +8,7 @@ from typing import Any
 
 from holdfast import inference
 from holdfast.errors import HoldfastError
+from holdfast.training import processes
 
 
 def describe(precision: str) -> dict[str, Any]:
@@ -16,6 +17,7 @@ def describe(precision: str) -> dict[str, Any]:
 
     return {
         "threads": torch.get_num_threads(),
+        "processes": processes.count(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "onednn": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),

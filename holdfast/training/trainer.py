@@ -21,7 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 from holdfast import inference, rows
 from holdfast.errors import Diverged, HoldfastError
 from holdfast.generation import decoders, encoding, likelihood
-from holdfast.training import batches, checkpoints, dropout, modes, randomness, rates, restoring
+from holdfast.training import batches, checkpoints, dropout, modes, processes, randomness, rates, restoring
 from holdfast.training.forward import Forward, TokenForward
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class TuningTrainer(Trainer):
         self._terms: dict[str, float] = {}
         self._share = 1.0
         self._still: list[nn.Module] = []
-        self._dropout = dropout.Dropout(job.model.network, job.training.seed)
+        self._dropout = dropout.Dropout(job.model.network, job.training.seed + processes.number())
 
     # What a step learns from, and its loss
 
@@ -70,12 +70,14 @@ class TuningTrainer(Trainer):
         total = torch.zeros((), device=self.args.device)
         own = self.args.device.type == "cpu"
         with self._dropout.drawing(self.state.global_step) if own else nullcontext():
-            for part, share in batches.parts(inputs, self.job.training.accumulate):
+            parts = batches.parts(inputs, self.job.training.accumulate * processes.count())
+            for part, share in processes.own(parts):
                 self._share = share
                 total += super().training_step(model, part, num_items_in_batch)
                 terms = {name: terms.get(name, 0.0) + share * value for name, value in self._terms.items()}
-        self._terms = terms
-        return total
+        processes.add_up_gradients(list(self.job.slices.stepped.values()))
+        self._terms = processes.add_up(terms)
+        return processes.total(total)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -199,6 +201,8 @@ class TuningTrainer(Trainer):
                 f"tuning diverged at step {self.state.global_step}: weights are not finite; "
                 f"{checkpoints.kept(self.job.root)}. Lower training.learning_rate."
             )
+        if processes.number() > 0:
+            return
         tensors, documents = restoring.capture(self.job, self.optimizer, self.lr_scheduler)
         documents["trainer_state"] = dataclasses.asdict(self.state)
         checkpoints.write(self.job.root, self.state.global_step, tensors, documents, self.job.allowed)

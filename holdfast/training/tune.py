@@ -17,7 +17,7 @@ from holdfast.control.watcher import Watcher, needed
 from holdfast.errors import Diverged, OutOfMemory
 from holdfast.importance import probe
 from holdfast.records import Tuned
-from holdfast.training import checkpoints, curve, drawn_back, job, randomness, restoring
+from holdfast.training import checkpoints, curve, drawn_back, job, launch, processes, randomness, restoring
 
 if TYPE_CHECKING:
     from holdfast.home import Home
@@ -48,15 +48,18 @@ def tune(
     checkpoint stays), `OutOfMemory`, `DiskFull`, `HoldfastError` when the checkpoint found was made with other settings
     of the machine, `BadInput` when the recipe does not fit the start model.
     """
+    if launch.asked(recipe):
+        return launch.tune(selected, assessed, validated, start, recipe, remember, home, teacher)
     given = job.Given(selected, assessed, validated, start, recipe, remember, home, teacher)
     root = home.checkpoints / given.key
     chosen = selection.load(home.store.open(selected.artifact))
     with _memory(recipe):
         tunings = _attempts(given, chosen, root, progress)
-        used, found = _settle(tunings, home)
-        tuned = _finish(used, chosen, given, found)
+        with processes.in_turn():
+            used, found = _settle(tunings, home)
+            tuned = _finish(used, chosen, given, found)
     home.check_fence()
-    for tuning in tunings:
+    for tuning in tunings if processes.number() == 0 else ():
         checkpoints.discard(tuning.work.root)
     return tuned
 
@@ -95,7 +98,8 @@ def _once(
     given: job.Given, attempt: int, chosen: selection.Selection, root: Path, progress: Progress | None
 ) -> _Tuning:
     with randomness.reproducible(given.recipe.training.seed):
-        work = job.make(given, start_model(given), chosen, root, progress)
+        with processes.in_turn():
+            work = job.make(given, start_model(given), chosen, root, progress)
         watcher = Watcher(given, work, attempt) if needed(given) else None
         back = drawn_back.DrawnBack(given, work) if work.schedule.draws_back else None
         selection.begin(work.model, chosen)
@@ -161,6 +165,7 @@ def _continued(work: job.Job, watcher: Watcher | None) -> int:
     from holdfast.training import trainer
 
     found = checkpoints.newest(work.root)
+    processes.wait()
     running = trainer.TuningTrainer(work)
     if watcher is not None:
         running.add_callback(watcher.callback())
