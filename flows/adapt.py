@@ -23,7 +23,7 @@ from holdfast.records import (
     Verdict,
 )
 from holdfast.registry import fencing
-from tasks import publish
+from tasks import elsewhere, publish
 from tasks.assess import assess
 from tasks.evaluate import evaluate
 from tasks.gate import gate
@@ -47,6 +47,7 @@ async def adapt(file: str, overrides: list[str], home: str, token: int | None = 
     """
     pipeline = spec.load(Path(file), overrides)
     stages = Stages(fencing.under(homes.make(Path(home)), pipeline.registered_name, token))
+    elsewhere.check(pipeline.run, stages.home)
     for path in chain.needed(Path(file), overrides, stages.home):
         chain.check_made(path, await plain(adapt)(str(path), [], home), file)
     learn, remember, training = pipeline.learn, pipeline.remember, pipeline.training
@@ -67,7 +68,7 @@ async def adapt(file: str, overrides: list[str], home: str, token: int | None = 
     )  # fmt: skip
     tuned = await stages.run(
         tune, Tuned, selected=selected, assessed=assessed, validated=validated, start=start, recipe=pipeline.recipe,
-        remember=remember, teacher=prepared.teacher,
+        remember=remember, teacher=prepared.teacher, run=pipeline.run,
     )  # fmt: skip
     champion: Start | None = plain(rival)(pipeline.registered_name, tuned.adapter.digest, stages.home)
     evaluated = await stages.run(

@@ -14,7 +14,7 @@ from holdfast import digests
 from holdfast.errors import BadInput, Corrupt
 from holdfast.records import BaseRef
 
-_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors"]
+PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _download(hub: str, revision: str | None) -> Path:
     from huggingface_hub import constants, snapshot_download
 
     try:
-        return Path(snapshot_download(hub, revision=revision, allow_patterns=_PATTERNS, ignore_patterns=["*/*"]))
+        return Path(snapshot_download(hub, revision=revision, allow_patterns=PATTERNS, ignore_patterns=["*/*"]))
     except Exception as error:
         offline = "HF_HUB_OFFLINE is set: unset it to let the hub be asked." if constants.HF_HUB_OFFLINE else None
         raise BadInput(

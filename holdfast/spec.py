@@ -175,6 +175,16 @@ class Register(Section):
     name: Name | None = None
 
 
+class Run(Section):
+    """Where the model is tuned: `here`, or by a worker of the Prefect work pool of that name.
+
+    A worker must have begun after `begin_within` minutes.
+    """
+
+    workers: Name = "here"
+    begin_within: float = Field(10, gt=0)
+
+
 class Recipe(Section):
     """How to tune: the file's sections that together make up what the tune stage reads."""
 
@@ -220,6 +230,7 @@ class Pipeline(Section):
     gate: Gate = Gate()
     register_: Register = Field(Register(), alias="register")
     monitor: Monitor = Monitor()
+    run: Run = Run()
 
     @property
     def registered_name(self) -> str:

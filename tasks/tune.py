@@ -5,8 +5,10 @@ from typing import Any
 from holdfast import progress
 from holdfast.home import Home
 from holdfast.records import Assessed, Selected, Start, Validated
-from holdfast.spec import Recipe, Remember
+from holdfast.spec import Recipe, Remember, Run
 from tasks import caching
+
+HERE = Run()
 
 
 def _sees(parameters: dict[str, Any]) -> list[Any]:
@@ -41,8 +43,11 @@ def tune(
     remember: tuple[Remember, ...],
     home: Home,
     teacher: Start | None = None,
+    run: Run = HERE,
 ) -> dict[str, Any]:
-    """Return `Tuned`: the adapter and its loss curve."""
+    """Return `Tuned`: the adapter and its loss curve. Where it is tuned (`run`) changes nothing and is in no key."""
+    if run.workers != HERE.workers:
+        return _elsewhere(selected, assessed, validated, start, recipe, remember, home, teacher, run)
     from holdfast.training import tune as training
 
     def report(step: int, total: int, figures: dict[str, float]) -> None:
@@ -50,3 +55,24 @@ def tune(
 
     tuned = training.tune(selected, assessed, validated, start, recipe, remember, home, report, teacher)
     return tuned.model_dump(mode="json")
+
+
+def _elsewhere(
+    selected: Selected,
+    assessed: Assessed,
+    validated: Validated,
+    start: Start,
+    recipe: Recipe,
+    remember: tuple[Remember, ...],
+    home: Home,
+    teacher: Start | None,
+    run: Run,
+) -> dict[str, Any]:
+    from holdfast.registry.handover import Job
+    from tasks import elsewhere
+
+    job = Job(
+        selected=selected, assessed=assessed, validated=validated, start=start, recipe=recipe, remember=remember,
+        teacher=teacher,
+    )  # fmt: skip
+    return elsewhere.tuned(job, run, home).model_dump(mode="json")

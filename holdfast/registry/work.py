@@ -40,8 +40,8 @@ class Work:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The resolved file without its gate and its monitor, which judge a version and do not make it."""
-        return {key: value for key, value in self.pipeline.resolved().items() if key not in ("gate", "monitor")}
+        """The resolved file without its gate, monitor and run: how it is judged and where it is made change nothing."""
+        return {key: value for key, value in self.pipeline.resolved().items() if key not in ("gate", "monitor", "run")}
 
     @property
     def key(self) -> str:
