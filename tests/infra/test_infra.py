@@ -254,3 +254,24 @@ def test_an_alarm_starts_the_deployment_of_its_pipeline_with_the_decision_s_key(
 def test_a_script_in_the_compose_file_is_one_the_shell_reads(service: str) -> None:
     script = (SERVICES[service].get("entrypoint") or SERVICES[service]["command"])[-1].replace("$$", "$")
     assert subprocess.run(["sh", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def _compose() -> bool:
+    """Say whether the client has `compose`, which needs no engine to read a file."""
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not _compose(), reason="no `docker compose`")
+def test_docker_compose_reads_the_file(tmp_path: Path) -> None:
+    names = env_file(INFRA / "example.env")
+    (tmp_path / "env").write_text("".join(f"{name}={value or 'secret'}\n" for name, value in names.items()))
+    line = ["docker", "compose", "--env-file", str(tmp_path / "env"), "--file", str(INFRA / "compose.yaml")]
+    done = subprocess.run([*line, "--profile", "s3", "config"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(yaml.safe_load(done.stdout)["services"]) == set(SERVICES)
+    (tmp_path / "env").write_text("")
+    assert subprocess.run([*line, "config"], capture_output=True, check=False).returncode != 0, (
+        "passwords are asked for"
+    )
