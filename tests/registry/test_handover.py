@@ -14,10 +14,11 @@ from holdfast.registry import handover, tracking
 from holdfast.registry.handover import Address, Job
 
 
-def kept(home: Home, kind: str, text: str = "{}") -> Artifact:
+def kept(home: Home, kind: str, text: str | None = None) -> Artifact:
+    """An artifact of one file, by default another for every kind."""
     with home.store.scratch() as scratch:
         (scratch / kind / "deep").mkdir(parents=True)
-        (scratch / kind / "deep" / "file.json").write_text(text)
+        (scratch / kind / "deep" / "file.json").write_text(f'"{kind}"' if text is None else text)
         return home.store.put(scratch / kind, kind)
 
 
