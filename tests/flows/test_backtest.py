@@ -25,7 +25,7 @@ def dated(toy: Path) -> tuple[Path, Path]:
         "window": {"rows": 50},
         "alarm": {"at_least": 1, "out_of": 1},
         "checks": {"estimate": False},
-        "retrain": {"labelled": 40, "windows": 1, "cooldown": "3d", "margin": 0.2},
+        "retrain": {"labelled": 40, "windows": 2, "cooldown": "3d", "margin": 0.2},
     }
     raw["gate"], raw["training"]["epochs"] = {"champion_margin": 0.5}, 6
     toy.write_text(yaml.safe_dump(raw))
