@@ -55,7 +55,7 @@ def piqa(count: int) -> list[tuple[str, list[str]]]:
     """Return goals with their two solutions: short prompts, long options."""
     lines = (data() / "piqa" / "valid.jsonl").read_text(encoding="utf-8").splitlines()[:count]
     rows = [json.loads(line) for line in lines]
-    return [(row["goal"], [row["sol1"], row["sol2"]]) for row in rows]
+    return [(row["goal"], [f" {row['sol1']}", f" {row['sol2']}"]) for row in rows]
 
 
 def bbh(count: int) -> list[tuple[str, list[str]]]:
