@@ -78,14 +78,14 @@ def _loop() -> dict[str, torch.Tensor]:
 def _differences(found: dict[str, torch.Tensor]) -> dict[str, float]:
     """Return how far the Fisher of linear weights is from the loop's: the worst element, relative, and in norm.
 
-    An element counts where it is above a millionth of its tensor's largest: below, the loop's own rounding is as large.
+    An element's difference is relative to it or to the mean of its tensor, whichever is larger: below, the loop's own
+    rounding is as large.
     """
     worst = off = whole = 0.0
     linear = [name for name, m in model().network.named_modules() if type(m) is torch.nn.Linear]
     for name in (f"{module}.weight" for module in linear):
         wanted, difference = _loop()[name], (found[name] - _loop()[name]).abs()
-        counted = wanted > 1e-6 * wanted.max()
-        worst = max(worst, float((difference / wanted)[counted].max()))
+        worst = max(worst, float((difference / wanted.clamp_min(wanted.mean().item())).max()))
         off, whole = off + float(difference.square().sum()), whole + float(wanted.square().sum())
     return {"elementwise": worst, "norm": (off / whole) ** 0.5}
 

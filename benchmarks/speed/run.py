@@ -57,12 +57,12 @@ def machine() -> dict[str, Any]:
     return {"cores": os.cpu_count(), "processor": platform.machine()} | {name: version(name) for name in names}
 
 
-def measure(name: str, deadline: float) -> bool:
+def measure(name: str, deadline: float, most: int) -> bool:
     """Measure what is missing of a section, side after side; say whether it is complete."""
     section, kept = sections.ALL[name], read()
     found = kept["sections"].setdefault(name, {})
     sides: dict[str, Any] | None = None
-    for repetition in range(section.repetitions):
+    for repetition in range(min(section.repetitions, most)):
         for side in section.names:
             if len(found.setdefault(side, [])) > repetition:
                 continue
@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(sections.ALL), default=list(sections.ALL))
     parser.add_argument("--again", action="store_true", help="forget what is kept of these sections")
     parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--repetitions", type=int, default=5, help="at most so many of every side, for a first look")
     parser.add_argument("--table", action="store_true", help="only write the table")
     parser.add_argument("--section", help=argparse.SUPPRESS)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
@@ -113,7 +114,7 @@ def main() -> None:
         return
     deadline = time.monotonic() + given.seconds
     if given.section:
-        sys.exit(0 if measure(given.section, deadline) else 3)
+        sys.exit(0 if measure(given.section, deadline, given.repetitions) else 3)
     if given.again:
         kept = read()
         kept["sections"] = {name: own for name, own in kept["sections"].items() if name not in given.only}
@@ -124,6 +125,7 @@ def main() -> None:
             print("stopped; the same command goes on")
             break
         command = [sys.executable, __file__, "--section", name, "--seconds", str(left)]
+        command += ["--repetitions", str(given.repetitions)]
         if subprocess.run(command, check=False).returncode not in (0, 3):
             print(f"{name} failed", file=sys.stderr)
     keep(read())
