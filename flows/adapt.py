@@ -1,11 +1,14 @@
-"""The flow `adapt`: prepare -> validate -> assess -> select -> tune -> evaluate -> register -> (shadow) -> gate."""
+"""The flow `adapt`: prepare -> validate -> assess -> select -> tune -> evaluate -> register -> (shadow) -> gate.
+
+A file with a section `merge` has versions merged instead of anything selected and tuned: see `flows.merge`.
+"""
 
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
-from flows import alarm, chain
+from flows import alarm, chain, merge
 from flows.bare import plain
 from flows.stages import Stages
 from holdfast import home as homes
@@ -50,6 +53,8 @@ async def adapt(file: str, overrides: list[str], home: str, token: int | None = 
     elsewhere.check(pipeline.run, stages.home)
     for path in chain.needed(Path(file), overrides, stages.home):
         chain.check_made(path, await plain(adapt)(str(path), [], home), file)
+    if pipeline.merge is not None:
+        return merge.of_file(pipeline, stages.home).model_dump(mode="json")
     learn, remember, training = pipeline.learn, pipeline.remember, pipeline.training
 
     prepared = await stages.run(prepare, Prepared, pipeline=pipeline)

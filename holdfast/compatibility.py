@@ -173,7 +173,6 @@ def _decoders_can(pipeline: Pipeline) -> str | None:
 
 _NOT_FOR_DECODERS = {
     "auto": "compares trials by classifying, which a decoder does not: name the parts that may move",
-    "prompt": "stands before the layers of an encoder: choose `prefix`, which stands in every layer",
     "lwf": "keeps the answers of old heads, and a decoder has none: choose `kl`",
 }
 
@@ -215,6 +214,13 @@ def _own_words_or_gold(pipeline: Pipeline) -> str | None:
     return None
 
 
+def _a_merge_tunes_nothing(pipeline: Pipeline) -> str | None:
+    plain = [("examples", "gold"), ("parameters", "full"), ("objectives", "sft"), ("schedules", "plain")]
+    if pipeline.merge is None or (pipeline.method is None and pipeline.chosen() == plain):
+        return None
+    return "`merge` tunes nothing: leave out `method`, `examples`, `parameters`, `objective`, `anchors` and `schedule`"
+
+
 def _distinct_remembered_names(pipeline: Pipeline) -> str | None:
     names = [task.name for task in pipeline.remember]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -248,6 +254,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("schedule", _trials_are_shorter_than_unfreezing),
     ("schedule", _wise_is_its_own_controller),
     ("assess", _circuit_settings_are_read),
+    ("merge", _a_merge_tunes_nothing),
     ("remember", _distinct_remembered_names),
 )
 

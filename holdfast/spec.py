@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from holdfast import choices, compatibility, digests, methods, written
 from holdfast.circuits.settings import Circuit
@@ -169,6 +169,32 @@ class Gate(Section):
     champion_margin: float = Field(0.05, gt=0, lt=1)
 
 
+class MergeSpec(Section):
+    """Versions to be merged instead of tuning anything: `models:/NAME@champion` or `models:/NAME/3`, by which rule.
+
+    `weights` are one number per version, 1 each where left out; `density` is read by `ties` alone, 0.2 where left out.
+    """
+
+    versions: tuple[str, ...] = Field(min_length=1)
+    how: Literal["task-arithmetic", "ties"]
+    weights: tuple[float, ...] = ()
+    density: float | None = Field(None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "MergeSpec":
+        if self.weights and len(self.weights) != len(self.versions):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.versions)} versions")
+        if self.density is not None and self.how != "ties":
+            raise ValueError("`density` is read by `ties` alone")
+        return self
+
+    def written_out(self) -> "MergeSpec":
+        """Return the same with its defaults written out."""
+        weights = self.weights or (1.0,) * len(self.versions)
+        density = 0.2 if self.how == "ties" and self.density is None else self.density
+        return self.model_copy(update={"weights": weights, "density": density})
+
+
 class Register(Section):
     """Under which name versions are registered, where it is not the pipeline's."""
 
@@ -231,6 +257,7 @@ class Pipeline(Section):
     register_: Register = Field(Register(), alias="register")
     monitor: Monitor = Monitor()
     run: Run = Run()
+    merge: MergeSpec | None = None
 
     @property
     def registered_name(self) -> str:
@@ -303,7 +330,7 @@ def parse(raw: dict[str, Any], path: Path) -> Pipeline:
     except BadInput as error:
         raise BadInput(error.what, file=path, key=error.key, expected=error.expected, remedy=error.remedy) from error
     compatibility.check(pipeline, path)
-    return _with_circuit(_uncontrolled(_absolute(_with_metrics(pipeline), path.resolve().parent)))
+    return _with_merge(_with_circuit(_uncontrolled(_absolute(_with_metrics(pipeline), path.resolve().parent))))
 
 
 def _known_keys(error: ValidationError) -> list[str]:
@@ -321,6 +348,11 @@ def _with_circuit(pipeline: Pipeline) -> Pipeline:
     if "circuit" not in pipeline.parameters or pipeline.assess.circuit is not None:
         return pipeline
     return pipeline.model_copy(update={"assess": pipeline.assess.model_copy(update={"circuit": Circuit()})})
+
+
+def _with_merge(pipeline: Pipeline) -> Pipeline:
+    """Return the pipeline with the settings of a merge written out, where there is one."""
+    return pipeline.model_copy(update={"merge": pipeline.merge and pipeline.merge.written_out()})
 
 
 def _uncontrolled(pipeline: Pipeline) -> Pipeline:

@@ -320,3 +320,33 @@ def test_every_pipeline_of_the_repository_can_be_read(path):
     pipeline = spec.load(path)
     assert pipeline.name == path.stem
     assert pipeline.start.made_by is None or pipeline.start.made_by.is_file()
+
+
+MERGE = {"versions": ["models:/a/1", "models:/b@champion"], "how": "ties"}
+
+
+def test_a_merge_is_written_out(file):
+    path = file(merge=MERGE)
+    pipeline = spec.load(path)
+    wanted = {**MERGE, "versions": (*MERGE["versions"],), "weights": (1, 1), "density": 0.2}
+    assert pipeline.merge.model_dump() == wanted
+        **MERGE,
+        "versions": (*MERGE["versions"],),
+        "weights": (1, 1),
+        "density": 0.2,
+    }
+    assert spec.parse(pipeline.resolved(), path).resolved() == pipeline.resolved()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"merge": {**MERGE, "weights": [1]}}, "1 weights for 2 versions"),
+        ({"merge": {**MERGE, "how": "task-arithmetic", "density": 0.5}}, "`density` is read by `ties` alone"),
+        ({"merge": {**MERGE, "versions": []}}, "merge.versions"),
+        ({"merge": MERGE, "method": "lora"}, "`merge` tunes nothing"),
+        ({"merge": MERGE, "anchors": "l2sp"}, "`merge` tunes nothing"),
+    ],
+)
+def test_a_merge_that_cannot_be_is_refused(file, changes, said):
+    assert said in refused(file(**changes))

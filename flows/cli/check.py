@@ -24,6 +24,10 @@ def check(
         from holdfast.versioning import prepare
 
         pipeline = spec.load(file, set_)
+        if pipeline.merge is not None:
+            from flows import merge
+
+            merge.prepared(pipeline, merge.versions_of(pipeline, place), place)
         datasets = prepare.prepare(pipeline.learn, pipeline.remember, pipeline.training.seed, place)
         model = start.resolve(pipeline.start, place, pipeline.task)
         start.teacher(pipeline, place)

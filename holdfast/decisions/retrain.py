@@ -127,7 +127,7 @@ def _before(champion: Champion, role: str, folder: Path, home: Home) -> Path:
 
 def _raw(pipeline: Pipeline, champion: Champion, new: tuple[str, str], before: dict[str, str]) -> dict[str, Any]:
     """Return the pipeline file: the user's settings, the champion as start, the windows to learn, the past to keep."""
-    raw, retrain = pipeline.resolved(), pipeline.monitor.retrain
+    raw, retrain = pipeline.resolved() | {"merge": None}, pipeline.monitor.retrain
     raw["start"] = {"model": champion.start.model}
     raw["learn"] |= {**_COLUMNS, "train": new[0], "valid": None, "test": new[1], "head": champion.head}
     task = {"name": BEFORE, **before, **_COLUMNS, "head": champion.head, "margin": retrain.margin}

@@ -1,15 +1,18 @@
 """`holdfast merge` on versions that real runs registered: judged, gated and registered with its parents."""
 
+import asyncio
 import json
 import os
+from pathlib import Path
 
 import pytest
 import typer
 import yaml
 
 from benchmarks.kill import spine, world
+from flows import adapt
 from flows.cli import app, common
-from holdfast.registry import ledger, versions
+from holdfast.registry import ledger, package, tracking, versions
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +49,16 @@ def test_two_versions_become_one_with_both_as_parents(tmp_path, home, capfd, mon
     assert [parent["model"] for parent in method["merged"]] == ["models:/first/1", "models:/first/2"]
     assert start["version"] is None and start["model"].endswith("encoder")
     assert ledger.at(home).champion("both").version == "1"
+
+    file_of_it = Path(tracking.client(home).download_artifacts(shown["run_id"], package.PIPELINE, str(tmp_path)))
+    said = yaml.safe_load(file_of_it.read_text())
+    assert said["merge"] == {
+        "versions": ["models:/first/1", "models:/first/2"], "how": "ties", "weights": [1.0, 1.0], "density": 0.5
+    }  # fmt: skip
+    again = asyncio.run(adapt.adapt.fn(str(file_of_it), [], str(home.path)))
+    assert (again["version"], again["verdict"]) == ("1", "promoted"), "the same merge is the version that there is"
+    other = asyncio.run(adapt.adapt.fn(str(file_of_it), ["merge.weights=[1, 0.5]"], str(home.path)))
+    assert other["version"] == "2" and versions.show("both", "2", home)["lineage"]["method"]["weights"] == [1.0, 0.5]
 
     strict = yaml.safe_load(file.read_text()) | {"gate": {"target_gain": 0.98}}
     (tmp_path / "strict.yaml").write_text(yaml.safe_dump(strict))
