@@ -54,7 +54,9 @@ async def adapt(file: str, overrides: list[str], home: str, token: int | None = 
     for path in chain.needed(Path(file), overrides, stages.home):
         chain.check_made(path, await plain(adapt)(str(path), [], home), file)
     if pipeline.merge is not None:
-        return merge.of_file(pipeline, stages.home).model_dump(mode="json")
+        merged: dict[str, Any] = merge.of_file(pipeline, stages.home).model_dump(mode="json")
+        await alarm.wake(pipeline, stages.home)
+        return merged
     learn, remember, training = pipeline.learn, pipeline.remember, pipeline.training
 
     prepared = await stages.run(prepare, Prepared, pipeline=pipeline)

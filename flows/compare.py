@@ -16,7 +16,7 @@ from typing import Any
 
 from flows import units as doing
 from flows.units import Work
-from holdfast import progress, written
+from holdfast import leftovers, progress, written
 from holdfast.comparison import arms, picture, summary, table, units
 from holdfast.comparison.units import Judged, Looked, Result, Unit
 from holdfast.errors import BadInput
@@ -71,6 +71,7 @@ def compare(file: Path, settings: Settings, home: Home, out: Path, announce: Ann
         judged = _by_arm(run(finals), Judged)
         _discard(best.values(), home)
     _count(judged, prepared, first.name, home)
+    leftovers.remove_old(home)
     found = [
         summary.Found(arm, tuple(looked[arm]), tuple(judged.get(arm, ())), _said(pipeline))
         for arm, pipeline in pipelines.items()

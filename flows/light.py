@@ -8,6 +8,7 @@ from prefect import Task
 
 from flows.stages import artifacts
 from holdfast import leftovers
+from holdfast.comparison import kept as comparisons
 from holdfast.comparison import units
 from holdfast.home import Home
 from holdfast.records import Record
@@ -43,9 +44,10 @@ class Light:
             record = gives(**stage.fn(**given))
             self.seconds += round(time.perf_counter() - begun, 3)
             return record
-        place = self.home.path / "comparison" / "stages" / f"{key(SimpleNamespace(task=stage), given)}.json"
+        place = comparisons.stages(self.home) / f"{key(SimpleNamespace(task=stage), given)}.json"
         try:
             kept = Kept.model_validate_json(place.read_text(encoding="utf-8"))
+            place.touch()
         except (OSError, ValueError):
             kept = None
         self.reused = kept is not None and self._whole(gives(**kept.record))

@@ -31,7 +31,7 @@ class Work:
 
 def perform(work: Work) -> tuple[Result, bool]:
     """Do a unit, unless its result is kept; return the result, and whether it was done now."""
-    found = units.kept(work.key, work.home)
+    found = units.found(work.key, work.home)
     if found is not None:
         return found, False
     result = _look(work) if work.unit.kind == "rate" else _judge(work)
@@ -85,7 +85,7 @@ def _tuned_before(work: Work) -> tuple[Tuned, float] | None:
     """Return what choosing the rate tuned, where that is this unit's rate and seed and its adapter is still there."""
     unit = work.unit
     same = Work(Unit("rate", unit.arm, unit.factor, unit.pipeline), work.prepared, work.home)
-    found = units.kept(same.key, work.home)
+    found = units.found(same.key, work.home)
     if isinstance(found, Looked) and found.tuned and work.home.store.holds(found.tuned.adapter):
         return found.tuned, found.seconds
     return None

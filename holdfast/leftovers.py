@@ -1,13 +1,15 @@
 """What killed processes leave in a home: half-made things, gone when the next run begins, and checkpoints, which last.
 
 Checkpoints of a killed tuning are kept until the same tuning is run again and finishes. Where that never happens,
-because its file was changed meanwhile, a later run removes them when they are a week old.
+because its file was changed meanwhile, a later run removes them when they are a week old. What comparisons keep ends
+when nobody used it for a month: see `holdfast.comparison.kept`.
 """
 
 import json
 import time
 
 from holdfast import parts
+from holdfast.comparison import kept
 from holdfast.home import Home
 
 CHECKPOINT_DAYS = 7
@@ -29,7 +31,8 @@ def remove_halves(home: Home) -> None:
 
 
 def remove_old(home: Home) -> None:
-    """Remove the checkpoints of tunings that nobody has gone on with for `CHECKPOINT_DAYS`."""
+    """Remove the checkpoints of tunings that nobody has gone on with for `CHECKPOINT_DAYS`, and old comparisons."""
     for tuning in home.checkpoints.glob("*"):
         if time.time() - tuning.stat().st_mtime > CHECKPOINT_DAYS * _DAY:
             parts.remove(tuning)
+    kept.remove(home)

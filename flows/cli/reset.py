@@ -1,34 +1,54 @@
-"""`holdfast reset`: remove this home and nothing else."""
+"""`holdfast reset`: remove this home and nothing else, or only what comparisons keep in it."""
 
 import shutil
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli import common
 
+if TYPE_CHECKING:
+    from holdfast.home import Home as _Home
+
 
 def reset(
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without it only what would go is named.")] = False,
+    comparisons: Annotated[
+        bool, typer.Option("--comparisons", help="Only what comparisons keep to go on with: no version, no ledger.")
+    ] = False,
     home: common.HomeOption = None,
     json: common.JsonOption = False,
 ) -> None:
-    """Remove the home: its data, artifacts, versions and ledger."""
+    """Remove the home: its data, artifacts, versions and ledger; or what its comparisons keep."""
     with common.guarded(json):
         from holdfast import home as homes
-        from holdfast import services
+        from holdfast.comparison import kept
         from holdfast.errors import BadInput
         from holdfast.home import Home
 
         path = homes.locate(home)
         if not homes.is_home(path):
             raise BadInput("is no Holdfast home, so nothing was removed", file=path)
-        running = services.read(Home(path))
-        if running is not None and services.found(running):
-            raise BadInput("servers of this home are running", file=path, remedy="`holdfast down` stops them.")
-        if yes:
-            shutil.rmtree(path)
-        if json:
-            common.print_json({"home": str(path), "removed": yes})
+        what: dict[str, object] = {"home": str(path), "removed": yes}
+        said = str(path)
+        if comparisons:
+            found = homes.make(path)
+            what["records"] = kept.remove(found, days=0) if yes else len(kept.records(found))
+            said = f"{what['records']} records of comparisons, and what only they name, from {path}"
         else:
-            typer.echo(f"removed {path}" if yes else f"would remove {path}; add --yes to do it")
+            _check_nothing_runs(Home(path))
+            if yes:
+                shutil.rmtree(path)
+        if json:
+            common.print_json(what)
+        else:
+            typer.echo(f"removed {said}" if yes else f"would remove {said}; add --yes to do it")
+
+
+def _check_nothing_runs(home: "_Home") -> None:
+    from holdfast import services
+    from holdfast.errors import BadInput
+
+    running = services.read(home)
+    if running is not None and services.found(running):
+        raise BadInput("servers of this home are running", file=home.path, remedy="`holdfast down` stops them.")

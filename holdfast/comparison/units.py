@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import TypeAdapter
 
 from holdfast import choices, closures, digests, parts, spec
+from holdfast.comparison import kept
 from holdfast.forgetting import watch
 from holdfast.records import Record, Tuned
 
@@ -154,22 +155,20 @@ def at(pipeline: Pipeline, factor: float, seed: int) -> Pipeline:
     return pipeline.model_copy(update={"training": spec.Training(**changed.model_dump())})
 
 
-def place(home: Home) -> Path:
-    """Return where results are kept."""
-    return home.path / "comparison" / "units"
-
-
-def kept(key: str, home: Home) -> Result | None:
+def found(key: str, home: Home) -> Result | None:
     """Return the result kept under a key, or None."""
+    place = kept.units(home) / f"{key}.json"
     try:
-        return _READ.validate_json((place(home) / f"{key}.json").read_text(encoding="utf-8"))
+        result = _READ.validate_json(place.read_text(encoding="utf-8"))
+        place.touch()
     except (OSError, ValueError):
         return None
+    return result
 
 
 def keep(key: str, result: Result, home: Home) -> None:
     """Keep a result, whole or not at all."""
-    whole(place(home) / f"{key}.json", result.model_dump_json(indent=1))
+    whole(kept.units(home) / f"{key}.json", result.model_dump_json(indent=1))
 
 
 def whole(path: Path, text: str) -> None:

@@ -74,6 +74,11 @@ def test_reset_removes_a_home_and_nothing_else(command: Callable, tmp_path: Path
 
     assert command("data", "list")[0] == 0
     assert (tmp_path / "home").is_dir()
+    unit = tmp_path / "home" / "comparison" / "units" / "a.json"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("{}")
+    assert command("reset", "--comparisons")[1]["records"] == 1 and unit.exists()
+    assert command("reset", "--comparisons", "--yes")[1]["records"] == 1 and not unit.exists()
     assert command("reset")[1]["removed"] is False and (tmp_path / "home").is_dir()
     assert command("reset", "--yes")[1]["removed"] is True
     assert not (tmp_path / "home").exists() and (other / "file").exists()
