@@ -330,11 +330,6 @@ def test_a_merge_is_written_out(file):
     pipeline = spec.load(path)
     wanted = {**MERGE, "versions": (*MERGE["versions"],), "weights": (1, 1), "density": 0.2}
     assert pipeline.merge.model_dump() == wanted
-        **MERGE,
-        "versions": (*MERGE["versions"],),
-        "weights": (1, 1),
-        "density": 0.2,
-    }
     assert spec.parse(pipeline.resolved(), path).resolved() == pipeline.resolved()
 
 

@@ -1,14 +1,12 @@
 """`holdfast reset`: remove this home and nothing else, or only what comparisons keep in it."""
 
 import shutil
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from flows.cli import common
-
-if TYPE_CHECKING:
-    from holdfast.home import Home as _Home
 
 
 def reset(
@@ -24,7 +22,6 @@ def reset(
         from holdfast import home as homes
         from holdfast.comparison import kept
         from holdfast.errors import BadInput
-        from holdfast.home import Home
 
         path = homes.locate(home)
         if not homes.is_home(path):
@@ -36,7 +33,7 @@ def reset(
             what["records"] = kept.remove(found, days=0) if yes else len(kept.records(found))
             said = f"{what['records']} records of comparisons, and what only they name, from {path}"
         else:
-            _check_nothing_runs(Home(path))
+            _check_nothing_runs(path)
             if yes:
                 shutil.rmtree(path)
         if json:
@@ -45,10 +42,11 @@ def reset(
             typer.echo(f"removed {said}" if yes else f"would remove {said}; add --yes to do it")
 
 
-def _check_nothing_runs(home: "_Home") -> None:
+def _check_nothing_runs(path: Path) -> None:
     from holdfast import services
     from holdfast.errors import BadInput
+    from holdfast.home import Home
 
-    running = services.read(home)
+    running = services.read(Home(path))
     if running is not None and services.found(running):
-        raise BadInput("servers of this home are running", file=home.path, remedy="`holdfast down` stops them.")
+        raise BadInput("servers of this home are running", file=path, remedy="`holdfast down` stops them.")
