@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 # A prompt is a word and a number, and the word alone decides the answer.
-FIRST, THEN = {"red": "a", "blue": "b"}, {"up": "c", "down": "d"}
+FIRST, THEN = {"red": "A.", "blue": "B."}, {"up": "c", "down": "d"}
 ROWS = {"train": range(0, 24), "valid": range(24, 36), "test": range(36, 60)}
-# What is to be learned: half of it the first prompts again, with other numbers, for answers that are its own.
+# What is to be learned: half of it the first prompts again, with other numbers. What a judge finds the same is said in
+# other words there, so that it makes a difference whose words are learned.
+AGAIN = {"red": "a", "blue": "b"}
 OWN = {"train": range(60, 72), "valid": range(72, 78), "test": range(78, 90)}
 _PARAPHRASE = "{prompt} {gold}\n"
 _SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
@@ -19,7 +21,7 @@ def make(folder: Path) -> dict[str, Any]:
     _decoder(folder / "decoder")
     for part, numbers in ROWS.items():
         _write(folder / f"words-{part}.jsonl", _rows(FIRST, numbers))
-        _write(folder / f"new-words-{part}.jsonl", [*_rows(FIRST, OWN[part]), *_rows(THEN, OWN[part])])
+        _write(folder / f"new-words-{part}.jsonl", [*_rows(AGAIN, OWN[part]), *_rows(THEN, OWN[part])])
     (folder / "paraphrase.txt").write_text(_PARAPHRASE)
     return {"name": "first-words", **_ANSWERS, "start": {"model": "decoder"}, "learn": data("words-")}
 

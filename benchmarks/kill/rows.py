@@ -40,6 +40,7 @@ _DECODERS: dict[str, dict[str, Any]] = {
     "words/full": {"parameters": "full"},
     "words/lora": {"parameters": {"lora": 2}},
     "words/prefix": {"parameters": {"prefix": 2}},
+    "words/prompt": {"parameters": {"prompt": 2}},
     "words/self, circuit, psft, ewc": {
         "examples": {"self": _SELF},
         "parameters": {"circuit": 3},

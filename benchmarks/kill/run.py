@@ -177,10 +177,12 @@ def _text(found: dict[str, Any]) -> str:
 
 def _table(table: dict[str, dict[str, str]]) -> list[str]:
     names = max((list(row) for row in table.values()), key=len)
-    lines = ["| method | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    lines = ["| method (preset) | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for method, row in table.items():
         cells = [_MARKS.get(row.get(name, ""), row.get(name, "")) for name in names]
-        lines.append("| " + " | ".join([f"`{method}`", *cells]) + " |")
+        presets = [name for name in rows.named(method) if name != method.rpartition("/")[2]]
+        named = f"`{method}`" + (f" ({', '.join(presets)})" if presets else "")
+        lines.append("| " + " | ".join([named, *cells]) + " |")
     return lines
 
 

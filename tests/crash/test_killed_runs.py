@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kill import points, trials, world
+from benchmarks.kill import points, rows, trials, world
+from holdfast import choices, methods, spec
 from holdfast.home import Home
 
 pytestmark = pytest.mark.slow
@@ -58,3 +59,13 @@ def test_every_point_is_a_function_of_the_project() -> None:
     for point in points.ALL:
         assert callable(points.function(point.at)) and (not point.within or callable(points.function(point.within)))
     assert len({point.name for point in points.ALL}) == len(points.ALL)
+
+
+def test_every_choice_and_preset_has_a_row_whose_file_can_be_read(tmp_path: Path) -> None:
+    every = rows.every()
+    assert {rows.of(preset) for preset in methods.PRESETS} <= set(every)
+    assert {f"{axis}/{name}" for axis in choices.AXES for name in choices.names(axis)} <= set(every)
+    for row in every:
+        pipeline = spec.load(world.pipeline(tmp_path, row))
+        axis, _, name = row.partition("/")
+        assert row.startswith("words/") or name == pipeline.method or (axis, name) in pipeline.chosen()
