@@ -292,6 +292,12 @@ RULES = [
         "`pseudo-labels` gives texts labels",
     ),
     ({"task": "generation", "examples": ["self", "gold"]}, "examples", "`self` takes the place of the gold answers"),
+    ({"merge": {"versions": ["models:/a/1"], "how": "ties"}, "method": "lora"}, "merge", "`merge` tunes nothing"),
+    (
+        {"task": "generation", "learn": {"train": "a.csv", "metric": "likelihood"}},
+        "remember",
+        "texts that are remembered",
+    ),
 ]
 
 
