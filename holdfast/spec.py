@@ -9,12 +9,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from holdfast import choices, compatibility, digests, methods, written
 from holdfast.circuits.settings import Circuit
 from holdfast.drift.settings import Monitor
 from holdfast.errors import BadInput
+from holdfast.merging.settings import MergeSpec
 
 
 class Section(BaseModel):
@@ -167,32 +168,6 @@ class Gate(Section):
 
     target_gain: float = Field(0.0, gt=-1, lt=1)
     champion_margin: float = Field(0.05, gt=0, lt=1)
-
-
-class MergeSpec(Section):
-    """Versions to be merged instead of tuning anything: `models:/NAME@champion` or `models:/NAME/3`, by which rule.
-
-    `weights` are one number per version, 1 each where left out; `density` is read by `ties` alone, 0.2 where left out.
-    """
-
-    versions: tuple[str, ...] = Field(min_length=1)
-    how: Literal["task-arithmetic", "ties"]
-    weights: tuple[float, ...] = ()
-    density: float | None = Field(None, gt=0, le=1)
-
-    @model_validator(mode="after")
-    def _fits(self) -> "MergeSpec":
-        if self.weights and len(self.weights) != len(self.versions):
-            raise ValueError(f"{len(self.weights)} weights for {len(self.versions)} versions")
-        if self.density is not None and self.how != "ties":
-            raise ValueError("`density` is read by `ties` alone")
-        return self
-
-    def written_out(self) -> "MergeSpec":
-        """Return the same with its defaults written out."""
-        weights = self.weights or (1.0,) * len(self.versions)
-        density = 0.2 if self.how == "ties" and self.density is None else self.density
-        return self.model_copy(update={"weights": weights, "density": density})
 
 
 class Register(Section):
