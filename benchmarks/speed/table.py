@@ -51,6 +51,7 @@ BARS = (
     Bar("5", "a second time", "classifying", "holdfast, again", "holdfast", most=0.05),
     Bar("5", "BLiMP, bf16", "minimal pairs", "holdfast", "lm-eval, bf16", 2),
     Bar("5", "BLiMP, fp32", "minimal pairs", "holdfast, fp32", "lm-eval, fp32", 2),
+    Bar("5", "BLiMP, bf16 beside lm-eval's fp32 (no bar)", "minimal pairs", "holdfast", "lm-eval, fp32"),
     Bar("5", "multiple choice, bf16", "choices", "holdfast", "lm-eval, bf16", 2),
     Bar("5", "multiple choice, fp32", "choices", "holdfast, fp32", "lm-eval, fp32", 2),
     Bar("6", "arms with a cut above 0, five seeds", "comparison", "together", "apart", most=0.5),
@@ -95,7 +96,7 @@ def _bar(kept: Kept, bar: Bar) -> str:
     if a is None or b is None:
         return _cells(None, bar.number, bar.what, _wanted(bar), "not measured", "", "")
     met = b / a >= bar.faster if bar.faster else a / b <= bar.most if bar.most else None
-    reached = f"{b / a:.2f}x" if bar.faster else f"{100 * a / b:.0f}%"
+    reached = f"{100 * a / b:.0f}%" if bar.most or bar.figure != "seconds" else f"{b / a:.2f}x"
     return _cells(met, bar.number, bar.what, _wanted(bar), reached, _figure(a), _figure(b))
 
 
