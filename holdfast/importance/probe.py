@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from holdfast.models import Model
+    from holdfast.prefix.cache import Prefix
     from holdfast.rows import Row
 
 MOST_ROWS = 1000
@@ -24,20 +25,27 @@ LEAST_DEVIATION = 0.02
 _BATCH = 32
 
 
-def fit(model: Model, rows: Sequence[Row], labels: tuple[str, ...], max_length: int, seed: int) -> None:
+def fit(
+    model: Model,
+    rows: Sequence[Row],
+    labels: tuple[str, ...],
+    max_length: int,
+    seed: int,
+    prefix: Prefix | None = None,
+) -> None:
     """Fit the head in place as a multinomial logistic regression on what the frozen encoder gives it; in place.
 
     Minimised to convergence, in double precision: mean cross-entropy + STRENGTH / (2 n) ||W||^2 on inputs less their
     mean and over their deviation, or over `LEAST_DEVIATION` where that is larger (the bias is free). The scaling is
     folded into the head's last linear layer; layers before it inside the head stay as they are. Of more than
     `MOST_ROWS` rows that many are drawn with `seed`; otherwise there is no randomness. `labels` must be the head's, in
-    its order of logits.
+    its order of logits. Layers below the cut of a `prefix` run once for these rows and for whoever reads them later.
     """
     import torch
 
     chosen = _draw(rows, seed)
     last = _last_linear(model)
-    inputs = _inputs(model, last, datasets.texts(chosen), max_length).double()
+    inputs = _inputs(model, last, datasets.texts(chosen), max_length, prefix).double()
     targets = torch.tensor(datasets.label_ids(chosen, labels))
     mean, deviation = inputs.mean(0), inputs.std(0, correction=0).clamp_min(LEAST_DEVIATION)
     weight, bias = _logistic_regression((inputs - mean) / deviation, targets, len(labels))
@@ -67,7 +75,7 @@ def _last_linear(model: Model) -> nn.Linear:
     )
 
 
-def _inputs(model: Model, last: nn.Linear, texts: list[str], max_length: int) -> torch.Tensor:
+def _inputs(model: Model, last: nn.Linear, texts: list[str], max_length: int, prefix: Prefix | None) -> torch.Tensor:
     """Return what goes into `last` for each text, float32 [texts, width]; eval mode, bf16 where the machine has it."""
     import torch
 
@@ -78,7 +86,7 @@ def _inputs(model: Model, last: nn.Linear, texts: list[str], max_length: int) ->
 
     handle = last.register_forward_pre_hook(hook)
     try:
-        inference.logits(model, texts, max_length=max_length, batch=_BATCH)
+        inference.logits(model, texts, max_length=max_length, batch=_BATCH, prefix=prefix)
     finally:
         handle.remove()
     lengths = [len(e["input_ids"]) for e in inference.encode(model, texts, max_length)]

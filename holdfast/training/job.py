@@ -12,7 +12,7 @@ from holdfast import anatomy, choices, closures, digests, inference, rows, selec
 from holdfast.anchors import _origin
 from holdfast.anchors._answers import Answers
 from holdfast.errors import HoldfastError
-from holdfast.importance import read
+from holdfast.importance import probe, read
 from holdfast.prefix import cache, plan
 from holdfast.prefix.cache import Kept
 from holdfast.training import batches, depths, machine, objective, pool, processes, rates, slices
@@ -147,7 +147,7 @@ def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Pr
     origin, schedule = _origin_of(given, model, rows_of), rates.Schedule(recipe.schedule, _depths(model, moving))
     draw = batches.draws(recipe.examples, [example.task for example in rows_of.examples], training.seed)
     planned = plan.make(model, moving, rows_of.lengths, training, given.home)
-    here = {**machine.describe(training.precision)}
+    here = machine.describe(training.precision)
     prefix = cache.Prefix(model, given.start, planned.cut, training, here, given.home) if planned.used else None
     return Job(
         model=model,
@@ -171,6 +171,24 @@ def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Pr
         prefix=prefix,
         kept=_kept(prefix, rows_of) if prefix else None,
     )
+
+
+def prefix_of(given: Given, model: Model, known: Sequence[rows.Row], chosen: Selection) -> Prefix | None:
+    """Return what runs the frozen layers of a start model for its head's fit, None where the tuning would not read it.
+
+    The fit computes in bf16 where the machine has it, on the processor, and reads a part of many rows.
+    """
+    import torch
+
+    training, prefix = given.recipe.training, model.encoder_prefix
+    alike = plan.computes_bf16(training.precision) == plan.computes_bf16("auto") and not torch.cuda.is_available()
+    if not alike or len(known) > probe.MOST_ROWS or training.prefix_cache == "off":
+        return None
+    added = (f"{prefix}{module}.weight" for module in (chosen.added or {"target_modules": ()})["target_modules"])
+    lengths = [len(row["input_ids"]) for row in inference.encode(model, rows.texts(known), training.max_length)]
+    planned = plan.make(model, [*chosen.whole, *chosen.partial, *added], lengths, training, given.home)
+    here = machine.describe(training.precision)
+    return cache.Prefix(model, given.start, planned.cut, training, here, given.home) if planned.used else None
 
 
 def _slices(model: Model, chosen: Selection, moving: dict[str, nn.Parameter]) -> slices.Slices:

@@ -47,7 +47,6 @@ class TuningTrainer(Trainer):
         self.add_callback(_Rhythm(self))
         self._terms: dict[str, float] = {}
         self._share = 1.0
-        self._still: list[nn.Module] = []
         self._dropout = dropout.Dropout(job.model.network, job.training.seed + processes.number())
 
     # What a step learns from, and its loss
@@ -64,7 +63,8 @@ class TuningTrainer(Trainer):
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Add up the gradients of the batch's parts, each weighted by its share of the rows; return the batch's loss.
 
-        A part is no update: what counts updates (`state.global_step`) sees the whole batch as one.
+        A part is no update: what counts updates (`state.global_step`) sees the whole batch as one. Which modules train
+        was said when the epoch began.
         """
         terms: dict[str, float] = {}
         total = torch.zeros((), device=self.args.device)
@@ -73,7 +73,9 @@ class TuningTrainer(Trainer):
             parts = batches.parts(inputs, self.job.training.accumulate * processes.count())
             for part, share in processes.own(parts):
                 self._share = share
-                total += super().training_step(model, part, num_items_in_batch)
+                loss = self.compute_loss(model, self._prepare_inputs(part))
+                self.accelerator.backward(loss)
+                total += loss.detach()
                 terms = {name: terms.get(name, 0.0) + share * value for name, value in self._terms.items()}
         processes.add_up_gradients(list(self.job.slices.stepped.values()))
         self._terms = processes.add_up(terms)
@@ -83,7 +85,6 @@ class TuningTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return the part's mean loss plus the anchors' penalties, a scalar, times its share of the batch."""
-        modes.train(self.job.model, self._still)
         batch = self._forward(inputs)
         losses, figures = self.job.objective(batch)
         loss = losses.mean()
@@ -168,7 +169,7 @@ class TuningTrainer(Trainer):
         for name, parameter in self.job.moving.items():
             parameter.requires_grad_(name not in waiting)
         network, sure = self.job.model.network, self.job.objective.older is not None
-        self._still = list(network.modules()) if sure else modes.frozen_modules(self.job.model)
+        modes.train(self.job.model, list(network.modules()) if sure else modes.frozen_modules(self.job.model))
 
     # What is recorded
 

@@ -99,7 +99,7 @@ def _once(
 ) -> _Tuning:
     with randomness.reproducible(given.recipe.training.seed):
         with processes.in_turn():
-            work = job.make(given, start_model(given), chosen, root, progress)
+            work = job.make(given, start_model(given, chosen), chosen, root, progress)
         watcher = Watcher(given, work, attempt) if needed(given) else None
         back = drawn_back.DrawnBack(given, work) if work.schedule.draws_back else None
         selection.begin(work.model, chosen)
@@ -141,15 +141,18 @@ def _memory(recipe: Recipe) -> Iterator[None]:
         ) from error
 
 
-def start_model(given: job.Given) -> Model:
-    """Return the start model with the head in place on the machine's device; a new head is first fitted by itself."""
+def start_model(given: job.Given, chosen: selection.Selection | None = None) -> Model:
+    """Return the start model with the head in place on the machine's device; a new head is first fitted by itself.
+
+    Where it is known what will move, the fit leaves behind what the layers below give.
+    """
     import torch
 
     head, seed, length = given.recipe.head, given.recipe.training.seed, given.recipe.training.max_length
     model = models.load_with_head(given.start, given.home, head, given.validated.labels, seed)
     if head not in given.start.heads and not model.generates:
         known = rows.read(given.home, given.validated.datasets["learn.train"])
-        probe.fit(model, known, model.labels, length, seed)
+        probe.fit(model, known, model.labels, length, seed, chosen and job.prefix_of(given, model, known, chosen))
     model.network.to("cuda" if torch.cuda.is_available() else "cpu")
     return model
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from holdfast import models, read_position, spec
+from holdfast import inference, models, read_position, spec
 from holdfast.errors import BadInput, HoldfastError
 from holdfast.prefix import cache, plan, shards
 from holdfast.selection import Selection
@@ -66,8 +66,8 @@ def test_the_lowest_layer_runs_once_per_row(setup, started, monkeypatch) -> None
     seen: list[int] = []
     load = tune.start_model
 
-    def counted(given):
-        model = load(given)
+    def counted(*given):
+        model = load(*given)
         model.network.bert.encoder.layer[0].attention.register_forward_pre_hook(
             lambda module, args: seen.append(len(args[0]))
         )
@@ -201,3 +201,22 @@ def test_what_is_kept_belongs_to_its_start_model_and_cut(setup, started) -> None
     for start, machine in ((other, {}), (started, {"threads": 64})):
         cache.Prefix(model, start, 1, made.recipe.training, machine, made.home).rows(rows)
     assert len({path.name for path in (made.home.cache / "prefix").iterdir()}) == len(places) + 2
+
+
+def test_fitting_a_new_head_leaves_behind_what_tuning_reads(setup, monkeypatch) -> None:
+    seen: list[int] = []
+    run = cache.Prefix._run
+    monkeypatch.setattr(cache.Prefix, "_run", lambda self, tokens: (seen.append(len(tokens)), run(self, tokens))[1])
+    made = setup(chosen=top(setup), training={"precision": "auto"})
+    made.run()
+    assert seen == [40, 8], "the rows of train for the fit, and those of valid"
+
+
+def test_rows_are_padded_as_the_tokenizer_pads(started, home) -> None:
+    model = models.load(started, home)
+    rows = inference.encode(model, ["the movie was good", "bad"], 16)
+    for side in ("right", "left"):
+        model.tokenizer.padding_side = side
+        found = inference.pad(model, rows)
+        wanted = model.tokenizer.pad(rows, padding="max_length", max_length=8, return_tensors="pt")
+        assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in found)
