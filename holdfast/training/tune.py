@@ -152,7 +152,8 @@ def start_model(given: job.Given, chosen: selection.Selection | None = None) -> 
     model = models.load_with_head(given.start, given.home, head, given.validated.labels, seed)
     if head not in given.start.heads and not model.generates:
         known = rows.read(given.home, given.validated.datasets["learn.train"])
-        probe.fit(model, known, model.labels, length, seed, chosen and job.prefix_of(given, model, known, chosen))
+        prefix = job.prefix_of(given, model, known, chosen) if chosen is not None else None
+        probe.fit(model, known, model.labels, length, seed, prefix)
     model.network.to("cuda" if torch.cuda.is_available() else "cpu")
     return model
 
