@@ -11,9 +11,9 @@ from holdfast.selection import Selection
 SETTINGS = spec.Control()
 
 
-def test_padded_tokens_are_those_of_batches_of_64_by_length() -> None:
+def test_padded_tokens_are_those_of_batches_of_32_by_length() -> None:
     assert plan.padded([3, 5, 4]) == 15
-    assert plan.padded([10] + [2] * 64) == 10 * 64 + 2
+    assert plan.padded([10] + [2] * 32) == 10 * 32 + 2
 
 
 def test_everything_is_looked_at_where_that_can_be_paid() -> None:
