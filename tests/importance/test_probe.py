@@ -63,7 +63,7 @@ def test_the_probe_separates_what_can_be_separated(fresh, rows, monkeypatch):
 def test_many_rows_are_sampled_with_the_seed(fresh, rows, monkeypatch):
     monkeypatch.setattr(probe, "MOST_ROWS", 10)
     seen = []
-    monkeypatch.setattr(probe, "_inputs", lambda m, last, texts, n: seen.append(texts) or torch.eye(10, 32))
+    monkeypatch.setattr(probe, "_inputs", lambda m, last, texts, *rest: seen.append(texts) or torch.eye(10, 32))
     for seed in (1, 1, 2):
         probe.fit(fresh, rows, LABELS, 64, seed)
     assert seen[0] == seen[1] != seen[2] and len(seen[0]) == 10
