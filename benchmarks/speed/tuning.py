@@ -82,7 +82,7 @@ def decoder() -> dict[str, Side]:
     """LoRA on query and value of a small decoder, rows of mixed lengths, against trl."""
 
     def holdfast(repetition: int) -> dict[str, Any]:
-        parameters = {"lora": {"r": 8, "alpha": 16, "dropout": 0.0, "targets": ["query", "value"]}}
+        parameters = {"lora": {"r": 8, "alpha": 16, "dropout": 0.0, "targets": ["q_proj", "v_proj"]}}
         tuning = ours.decoder(_folder(), parameters, 1, repetition + 1, RATE, PROBLEMS)
         return world.timed(tuning.run)[1]
 
