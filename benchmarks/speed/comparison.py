@@ -64,6 +64,11 @@ def _compare(arms: tuple[str, ...], seeds: int, first: int) -> tuple[dict[str, l
 _entered: list[str] = []
 
 
+def warm() -> None:
+    """Compare one arm at one seed."""
+    _compare(OTHERS[1:2], 1, 99)
+
+
 def together(repetition: int) -> dict[str, Any]:
     """All ten arms at five seeds in one comparison."""
     spent, whole = _compare((*ABOVE, *OTHERS), SEEDS, 1)

@@ -54,6 +54,12 @@ def _warm(module: str, which: str) -> Callable[[], None]:
     return work
 
 
+def _warm_comparison() -> None:
+    from benchmarks.speed import comparison
+
+    comparison.warm()
+
+
 def _plain(module: str, which: str, names: tuple[str, ...]) -> Section:
     return Section(_of(module, which), names, warm=_warm(module, which))
 
@@ -85,7 +91,7 @@ ALL: dict[str, Section] = {
     "classifying": _plain("evaluation", "classifying", _PREDICT),
     "minimal pairs": _plain("evaluation", "minimal_pairs", _LIKELIHOOD),
     "choices": _plain("evaluation", "choices", _LIKELIHOOD),
-    "comparison": Section(_of("comparison", "sides"), ("together", "apart"), repetitions=1),
+    "comparison": Section(_of("comparison", "sides"), ("together", "apart"), repetitions=1, warm=_warm_comparison),
     "help": Section(_of("overhead", "help_"), ("holdfast --help",)),
     "adaptation": Section(_of("overhead", "adaptation"), ("wall minus stages", "nothing to do"), repetitions=3),
     "tuning alone": Section(_of("overhead", "memory"), ("tuning alone",), repetitions=1, alone=True),
