@@ -52,11 +52,12 @@ def validated(home: Home, toy_rows: list[dict[str, str]]) -> Validated:
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Callable[..., spec.Recipe]:
-    """Return a maker of recipes: four epochs of six batches unless `training` says otherwise."""
+    """Return a maker of recipes without a controller: four epochs of six batches unless `training` says otherwise."""
 
     def make(**training: Any) -> spec.Recipe:
         settings = {"epochs": 4, "batch": 6, "learning_rate": 5e-3, "max_length": 16, "seed": 3, "precision": "fp32"}
         values = {"name": "t", "start": {"model": "x"}, "learn": {"train": "a.csv", "head": "mood"}}
+        values |= {"control": {"enabled": False}}  # a trial is not drawn back either
         return spec.parse({**values, "training": settings | training}, tmp_path / "p.yaml").recipe
 
     return make

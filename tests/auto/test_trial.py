@@ -64,7 +64,7 @@ def test_updates_are_as_many_as_asked(trials, high):
 
 def test_a_trial_as_long_as_the_tuning_is_the_tuning(trials, high, given, put, home):
     """The same look as at the adapter that the tune stage writes: same start, rows, order, rates and schedule."""
-    whole = given(epochs=2.5)
+    whole = given(epochs=2.5, prefix_cache="off")
     look = trials.run(high, len(trials.tokens) - 1)
     selected = put(dataclasses.replace(high, seed=3), trials.model)
     tuned = tune.tune(selected, whole.assessed, whole.validated, whole.start, whole.recipe, whole.remember, home)

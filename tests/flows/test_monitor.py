@@ -63,7 +63,8 @@ def window(folder: Path, name: str, numbers: range, foreign: bool, turned: bool 
         for i, row in enumerate(rows):
             words = row["text"].split()
             words[0], words[-1] = OTHER[row["label"]][i % 2], OTHER[row["label"]][i // 2 % 2]
-            row |= {"text": f"{' '.join(words)} {'not and' * (i // 4 % 2)} very {i}".strip(), "language": "id"}
+            text = f"{' '.join(words)} {'not and' * (i // 4 % 2)} very {numbers.start + i}"
+            row |= {"text": text.strip(), "language": "id"}
     turn = {"positive": "negative", "negative": "positive"} if turned else {}
     rows = [{**row, "label": turn.get(row["label"], row["label"])} for row in rows]
     write_rows(folder / f"{name}.csv", rows)

@@ -36,10 +36,10 @@ def test_a_tuned_minilm_is_the_same_by_every_way_back(start, tune, home, tmp_pat
     wanted = inference.logits(version.model, TEXTS, precision="fp32")
     loaded = models.load(version.start, home)
     loaded.use_head("mood")
-    assert (inference.logits(loaded, TEXTS, precision="fp32") == wanted).all()
+    assert abs(inference.logits(loaded, TEXTS, precision="fp32") - wanted).max() < 1e-5
     folder = export.export(version.start, home, tmp_path / "merged", merged=True)
     loaded.network = AutoModelForSequenceClassification.from_pretrained(folder)
-    assert (inference.logits(loaded, TEXTS, precision="fp32") == wanted).all()
+    assert abs(inference.logits(loaded, TEXTS, precision="fp32") - wanted).max() < 1e-5
     adapter = str(home.store.path(version.start.adapter))
     base = dict(AutoModel.from_pretrained(bases.locate(start.base)).named_parameters())
     adapted = PeftModel.from_pretrained(AutoModel.from_pretrained(bases.locate(start.base)), adapter)

@@ -166,5 +166,5 @@ def test_what_anchors_hold_on_to_is_the_start_model_without_it(model, raw):
     before = inference.logits(model, ["the movie was bad"], precision="fp32")
     attached(model, raw)
     with injected.absent(model.encoder):
-        assert (inference.logits(model, ["the movie was bad"], precision="fp32") == before).all()
+        assert abs(inference.logits(model, ["the movie was bad"], precision="fp32") - before).max() < 1e-6
     assert abs(inference.logits(model, ["the movie was bad"], precision="fp32") - before).max() > 1e-5
