@@ -8,7 +8,7 @@
 12 windows of 50, English, then Indonesian, then Javanese. Each seed draws other rows (`streams.py`), tunes and watches
 with that seed. Every unit is one `holdfast backtest` of a file in this folder, so a stopped run goes on from its last
 finished window; after `--hours` (of wall time) it stops by itself. Every finished unit is a line of results/loop.jsonl
-and is not run again. Seed 0 was the development seed, on which rates and epochs were settled; it is in no table.
+and is not run again. Seed 0 is for development, such as settling rates and epochs; it is in no table.
 
 Writes results/loop.json, the tables between the markers of docs/loop.md, and docs/loop-PART.png, the first seed's
 timeline. The claim: where `always` beats `never` by an interval over seeds that excludes zero, Holdfast recovers at

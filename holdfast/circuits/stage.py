@@ -33,7 +33,7 @@ def keep(
 
     CT-SFT finds it where the model is competent, on the old task, and trains it on the new one; so the task is the
     first remembered one that has training rows, through its head, unless settings or the lack of one say `learned`.
-    Raises `BadInput` where the heads' weights are not in tensors of their own (GPT-2), and what `find.find` raises.
+    Raises `BadInput` where it is not known which weights are a head's, and what `find.find` raises.
     """
     anatomy.family(model, "circuit")  # or its heads could be found, and not be selected afterwards
     task = _task(validated, settings, learn, remember, home, model)
