@@ -122,8 +122,16 @@ def _teacher_has_labels(pipeline: Pipeline) -> str | None:
     return None
 
 
-_OF_LABELS = {"text": "text", "label": "label"}  # what only classification reads, with its defaults
-_OF_ANSWERS = {"prompt": "prompt", "answer": "answer", "tests": None, "choices": None, "metric": None}
+_Columns = dict[str, str | None]  # what one kind of task alone reads, with its defaults
+_OF_LABELS: _Columns = {"text": "text", "label": "label"}
+_OF_ANSWERS: _Columns = {"prompt": "prompt", "answer": "answer", "tests": None, "choices": None, "metric": None}
+
+
+def _foreign(section: Learn | Remember, generates: bool) -> _Columns:
+    """Return what a section of the task never reads, with its defaults."""
+    if generates and section.metric == "likelihood":
+        return {key: default for key, default in _OF_ANSWERS.items() if key != "metric"} | {"label": "label"}
+    return _OF_LABELS if generates else _OF_ANSWERS
 
 
 def _sections(pipeline: Pipeline) -> list[tuple[str, Learn | Remember]]:
@@ -132,11 +140,11 @@ def _sections(pipeline: Pipeline) -> list[tuple[str, Learn | Remember]]:
 
 def _columns_of_the_task(pipeline: Pipeline) -> str | None:
     generates = pipeline.task == "generation"
-    foreign = _OF_LABELS if generates else _OF_ANSWERS
     for name, section in _sections(pipeline):
-        for key, default in foreign.items():
+        for key, default in _foreign(section, generates).items():
             if getattr(section, key) != default:
-                reads = "a prompt and an answer" if generates else "a text and a label"
+                texts = "a text" if section.metric == "likelihood" else "a prompt and an answer"
+                reads = texts if generates else "a text and a label"
                 return f"`{name}.{key}` is never read: `task: {pipeline.task}` reads {reads}"
         if generates and section.head not in (None, "label"):
             return f"`{name}.head` is never read: a decoder has no heads, it answers in words"
@@ -148,6 +156,15 @@ def _no_labels_expected(pipeline: Pipeline) -> str | None:
     labelled = [name for name in chosen if name in LABELLED]
     if pipeline.task == "generation" and labelled and "expect" in pipeline.learn.model_fields_set:
         return f"`{labelled[0]}` is about labels, and answers in words have none"
+    return None
+
+
+def _likelihood_is_remembered(pipeline: Pipeline) -> str | None:
+    if pipeline.learn.metric == "likelihood":
+        return "`likelihood` is of texts that are remembered; what is learned has answers: choose another metric"
+    for task in pipeline.remember:
+        if task.metric == "likelihood" and task.train is not None:
+            return f"`remember.{task.name}.train` is never read: texts have no answers to go on learning from"
     return None
 
 
@@ -231,6 +248,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("task", _columns_of_the_task),
     ("learn.expect", _no_labels_expected),
     ("learn.metric", _metrics_have_columns),
+    ("remember", _likelihood_is_remembered),
     ("task", _decoders_can),
     ("objective", _one_objective),
     ("objective", _teacher_has_labels),

@@ -35,6 +35,10 @@ def draw(target: TargetScore, remembered: tuple[RememberedScore, ...], baseline:
 def _draw_scores(axes: Axes, target: TargetScore, remembered: tuple[RememberedScore, ...], baseline: str) -> None:
     scores: list[Any] = [target, *remembered]
     for row, score in enumerate(scores):
+        if score.before < 0:
+            said = f"{score.before:.3f} to {score.after:.3f} nats"
+            axes.annotate(said, (0.5, row), xycoords=("axes fraction", "data"), ha="center", color=_colour(score))
+            continue
         axes.plot([score.before, score.after], [row, row], color=_colour(score), linewidth=2)
         axes.plot(score.before, row, "o", color="white", markeredgecolor=_BEFORE, markeredgewidth=2, markersize=9)
         axes.plot(score.after, row, "o", color=_colour(score), markersize=9)

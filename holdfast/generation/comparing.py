@@ -12,7 +12,7 @@ import numpy as np
 from holdfast import models, rows
 from holdfast.forgetting import intervals, metrics
 from holdfast.forgetting.outcomes import change, rounded
-from holdfast.generation import decoders, encoding, items, likelihood, probes
+from holdfast.generation import items, likelihood, probes
 from holdfast.generation.items import Items
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ WORDS = {
     "f1": "token F1",
     "choice": "accuracy",
     "tests": "share of programs that pass",
+    "likelihood": "log-likelihood per token",
 }
 
 
@@ -58,8 +59,8 @@ class Asked:
 class AnswersCompared:
     """A task's n items before and after, with the interface of `forgetting.outcomes.Comparison`.
 
-    A score is 0 or 1, and a flip is a change of it; of token F1, which lies between, flips are items that became better
-    or worse, and intervals are a bootstrap's instead of Tango's.
+    A score is 0 or 1, and a flip is a change of it; of token F1, which lies between, and of texts' log-likelihoods,
+    flips are items that became better or worse, and intervals are a bootstrap's instead of Tango's.
     """
 
     name: str
@@ -106,14 +107,14 @@ class AnswersCompared:
     @property
     def drop(self) -> float:
         """The paired drop of the mean score."""
-        if self.measure != "f1":
+        if self.measure not in items.MEANS:
             positive, negative = self.flips
             return (negative - positive) / self.n
         return float(np.mean(self.before.score - self.after.score))
 
     def drop_upper(self, confidence: float) -> float:
         """Return the one-sided upper bound of the drop."""
-        if self.measure == "f1":
+        if self.measure in items.MEANS:
             return -self._bootstrap(2 * confidence - 1)[0]
         positive, negative = self.flips
         return float(intervals.drop_upper(negative, positive, self.n, confidence))
@@ -124,7 +125,7 @@ class AnswersCompared:
 
     def gain_interval(self, confidence: float) -> tuple[float, float]:
         """Return the two-sided interval of the gain."""
-        if self.measure == "f1":
+        if self.measure in items.MEANS:
             return self._bootstrap(confidence)
         positive, negative = self.flips
         low, high = intervals.drop_interval(positive, negative, self.n, confidence)
@@ -165,7 +166,7 @@ class AnswersCompared:
             "nll": self._nll(confidence, seed),
             "positive_flips": positive,
             "negative_flips": negative,
-            "mcnemar_p": None if self.measure == "f1" else rounded(intervals.mcnemar(negative, positive)),
+            "mcnemar_p": None if self.measure in items.MEANS else rounded(intervals.mcnemar(negative, positive)),
             "chance": rounded(self.chance),
             "retained": None if retained is None else rounded(retained),
             "entropy": self.drift
@@ -192,8 +193,8 @@ def compare(name: str, section: Learn | Remember, dataset: DatasetVersion, old: 
         gold=[row["answer"] for row in found],
         before=old.items(dataset, section),
         after=new.items(dataset, section),
-        chance=items.chance(section.metric, found),
-        drift=_drift(old, new, found),
+        chance=items.chance(section.metric, found, new.model),
+        drift=_drift(old, new, found, section.metric),
     )
 
 
@@ -206,8 +207,7 @@ def everything(
     return target, [compare(task.name, task, tests[task.name], old, new) for task in remember]
 
 
-def _drift(old: Asked, new: Asked, found: Sequence[rows.Row]) -> Drift:
+def _drift(old: Asked, new: Asked, found: Sequence[rows.Row], metric: Metric) -> Drift:
     chosen = np.unique(np.linspace(0, len(found) - 1, min(len(found), _DRIFT_ROWS)).astype(int))
-    encoder = encoding.Encoder(new.model.tokenizer, decoders.window(new.model))
-    encoded = [encoder.pair(found[i]["prompt"], found[i]["answer"], int(i) + 1) for i in chosen]
+    encoded = items.encode(new.model, [found[i] for i in chosen], metric)
     return probes.drift(old.model, new.model, encoded, likelihood.Compute(precision=new.training.precision))

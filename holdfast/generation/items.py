@@ -5,6 +5,7 @@ Both are computed once for a start model or a version, and kept in the home; a m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,11 +18,15 @@ from holdfast.forgetting import cached
 from holdfast.generation import decoders, encoding, greedy, likelihood, metrics, options
 
 if TYPE_CHECKING:
+    from holdfast.generation.encoding import Encoded
     from holdfast.home import Home
     from holdfast.models import Model
     from holdfast.records import Start
     from holdfast.rows import Row
     from holdfast.spec import Metric
+
+
+MEANS: tuple[Metric, ...] = ("f1", "likelihood")  # an item's score lies anywhere: intervals are a bootstrap's
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Settings:
 @dataclass(frozen=True)
 class Items:
     """What a decoder says to n prompts, the score of each answer (0 to 1), and the known answers' likelihoods.
+
+    Of texts (the metric `likelihood`) the score is the log-probability per token, in nats, and nothing is said.
 
     `log_probability` is the sum over an answer's `tokens`, its end included.
     """
@@ -58,6 +65,9 @@ def of(
 
     Raises `BadInput`, naming the row, for a prompt that does not fit, or an answer that is none of its row's choices.
     """
+    if settings.metric == "likelihood":
+        texts = _likelihoods(model, rows, settings, start, home)
+        return Items([""] * len(rows), texts[:, 0] / texts[:, 1], texts[:, 0], texts[:, 1])
     if settings.metric == "choice":
         said, score = _chosen(model, rows, settings, start, home)
     else:
@@ -88,8 +98,10 @@ def gold_choice(row: Row, number: int | None = None) -> int:
     return int(row["choices"].index(row["answer"]))
 
 
-def chance(metric: Metric, rows: Sequence[Row]) -> float:
-    """Return the score of knowing nothing: the mean of 1/choices for `choice`, else 0."""
+def chance(metric: Metric, rows: Sequence[Row], model: Model) -> float:
+    """Return the score of knowing nothing: the mean of 1/choices for `choice`, any token for `likelihood`, else 0."""
+    if metric == "likelihood":
+        return -math.log(model.network.config.vocab_size)
     return float(np.mean([1 / len(row["choices"]) for row in rows])) if metric == "choice" else 0.0
 
 
@@ -122,11 +134,18 @@ def _chosen(
     return said, (taken == np.array(gold)).astype(float)
 
 
+def encode(model: Model, rows: Sequence[Row], metric: Metric) -> list[Encoded]:
+    """Return the rows as the model reads them, the known answers scored, or all of a text; see `Encoder.pair`."""
+    encoder = encoding.Encoder(model.tokenizer, decoders.window(model))
+    if metric == "likelihood":
+        return [encoder.text(row["answer"]) for row in rows]
+    return [encoder.pair(row["prompt"], row["answer"], number) for number, row in enumerate(rows, 1)]
+
+
 def _likelihoods(
     model: Model, rows: Sequence[Row], settings: Settings, start: Start | None, home: Home | None
 ) -> np.ndarray:
-    encoder = encoding.Encoder(model.tokenizer, decoders.window(model))
-    encoded = [encoder.pair(row["prompt"], row["answer"], number) for number, row in enumerate(rows, 1)]
+    encoded = encode(model, rows, settings.metric)
     compute = likelihood.Compute(precision=settings.precision)
     if start is not None and home is not None:
         return likelihood.kept(start, model, encoded, compute, home)

@@ -13,7 +13,7 @@ import numpy as np
 
 from holdfast import models, rows
 from holdfast.forgetting.watch import Look, Seen
-from holdfast.generation import encoding, items
+from holdfast.generation import items
 
 if TYPE_CHECKING:
     from holdfast.generation.items import Items
@@ -65,12 +65,14 @@ class AnswerWatch:
 
     def lengths(self) -> list[list[int]]:
         """Return, for each task's rows, how many tokens go through the model in one look."""
-        encoder = encoding.Encoder(self.model.tokenizer)
         found = []
         for task in self._tasks:
-            pairs = [encoder.pair(row["prompt"], row["answer"]) for row in task.rows]
-            more = task.settings.max_new_tokens
-            found.append([2 * len(pair.input_ids) - pair.scored + more for pair in pairs])
+            read = items.encode(self.model, task.rows, task.settings.metric)
+            if task.settings.metric == "likelihood":
+                found.append([len(text.input_ids) for text in read])
+            else:
+                more = task.settings.max_new_tokens
+                found.append([2 * len(pair.input_ids) - pair.scored + more for pair in read])
         return found
 
     def look(self) -> Look:
@@ -83,7 +85,7 @@ class AnswerWatch:
 
     def _seen(self, task: _Task, before: Items) -> Seen:
         after = items.of(self.model, task.rows, task.settings)
-        whole = task.settings.metric != "f1"
+        whole = task.settings.metric not in items.MEANS
         return Seen(
             name=task.name,
             n=len(task.rows),

@@ -188,7 +188,7 @@ def validation(validated: Validated, home: Home) -> Section:
     if validated.competences:
         columns = ("remembered task", "start model on valid", "lower bound", "chance", "items")
         rows = [
-            (c.name, words.percent(c.accuracy), words.percent(c.lower), words.percent(c.chance), str(c.n))
+            (c.name, words.score(c.accuracy), words.score(c.lower), words.score(c.chance), str(c.n))
             for c in validated.competences
         ]
         blocks.append(Table(columns, rows))

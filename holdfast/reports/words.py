@@ -30,9 +30,19 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
+def score(value: float) -> str:
+    """Return a score as a percentage; a log-likelihood, which is negative, in nats."""
+    return percent(value) if value >= 0 else f"{value:.3f}"
+
+
 def points(difference: float) -> str:
     """Return a difference of shares in percentage points, signed."""
     return f"{100 * difference + 0.0:+.1f}"
+
+
+def nats(difference: float) -> str:
+    """Return a difference of log-likelihoods, signed."""
+    return f"{difference + 0.0:+.3f} nats"
 
 
 def seconds(value: float) -> str:
@@ -53,14 +63,16 @@ def _target(target: TargetScore) -> Line:
 
 
 def _remembered(task: RememberedScore) -> Line:
-    bound = f"worst {points(-task.bound)}"
+    change = points if task.before >= 0 else nats
+    bound = f"worst {change(-task.bound)}"
     verdict = "kept" if task.kept else "NOT KEPT"
-    cells = (*_scores(task.name, task, -task.drop), bound, points(-task.margin), *_counts(task), verdict)
+    cells = (*_scores(task.name, task, -task.drop), bound, change(-task.margin), *_counts(task), verdict)
     return Line(cells, "good" if task.kept else "bad")
 
 
-def _scores(name: str, score: TargetScore | RememberedScore, change: float) -> tuple[str, str, str, str]:
-    return name, percent(score.before), percent(score.after), points(change)
+def _scores(name: str, of: TargetScore | RememberedScore, change: float) -> tuple[str, str, str, str]:
+    said = points(change) if of.before >= 0 else nats(change)
+    return name, score(of.before), score(of.after), said
 
 
 def _counts(score: TargetScore | RememberedScore) -> tuple[str, str]:

@@ -43,6 +43,8 @@ def heads(start: Start, learn: Learn, remember: Sequence[Remember]) -> dict[str,
 def check_margins(datasets: Mapping[str, DatasetVersion], remember: Sequence[Remember]) -> None:
     """Raise `BadInput` for a margin that even an unchanged model could not establish on so few test rows."""
     for task in remember:
+        if task.metric == "likelihood":
+            continue  # no accuracy: what so many texts can show depends on how much they differ
         n = datasets[f"remember.{task.name}.test"].rows
         if not intervals.establishable(n, task.margin, task.confidence):
             needed = intervals.smallest_n(task.margin, task.confidence)
@@ -117,15 +119,15 @@ def _measure(name: str, version: DatasetVersion, model: Model, max_length: int, 
 def _answers(
     task: Remember, metric: Metric, version: DatasetVersion, start: Start, model: Model, home: Home
 ) -> Competence:
-    """Return how well a decoder does a task by its metric; of F1 the lower bound is a bootstrap's."""
+    """Return how well a decoder does a task by its metric; of means the lower bound is a bootstrap's."""
     rows = datasets_rows.read(home, version)
     settings = items.Settings(metric, task.max_new_tokens, "fp32")
     score = items.of(model, rows, settings, start, home).score
-    if metric == "f1":
+    if metric in items.MEANS:
         lower = intervals.bootstrap(lambda i: float(score[i].mean()), len(rows), 2 * _CONFIDENCE - 1)[0]
     else:
         lower = lower_bound(int(score.sum()), len(rows))
-    chance = items.chance(metric, rows)
+    chance = items.chance(metric, rows, model)
     return Competence(name=task.name, accuracy=float(score.mean()), chance=chance, lower=lower, n=len(rows))
 
 

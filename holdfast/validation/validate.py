@@ -115,23 +115,26 @@ class _Tokens:
 class _Pairs:
     """Counts the tokens of prompts with their answers, or with the longest answer that may be generated.
 
-    A row to train on must fit `max_length`, a row to be asked the model's window.
+    A row to train on must fit `max_length`, a row to be asked, and a text that is scored, the model's window.
     """
 
     def __init__(self, start: Start, learn: Learn, remember: Sequence[Remember], max_length: int) -> None:
         folder = bases.locate(start.base)
         self._encoder = encoding.Encoder(bases.tokenizer(folder))
         self._window = min(int(self._encoder.tokenizer.model_max_length), 1 << 30)
+        self._texts = {f"remember.{task.name}" for task in remember if task.metric == "likelihood"}
         self._longest = {task.name: task.max_new_tokens for task in remember} | {"": learn.max_new_tokens}
-        self._asked = 0
+        self._asked, self._alone = 0, False
 
     def room(self, key: str, max_length: int) -> int:
         """Return how many tokens a row of a dataset may have, and remember which is counted next."""
-        trained = key.endswith(".train")
+        trained, self._alone = key.endswith(".train"), key.rpartition(".")[0] in self._texts
         self._asked = 0 if trained else self._longest[_task(key) if key.startswith("remember.") else ""]
         return min(max_length, self._window) if trained else self._window
 
     def __call__(self, prompts: Sequence[str], answers: Sequence[str]) -> list[int]:
+        if self._alone:
+            return [len(self._encoder.text(text).input_ids) for text in prompts]
         counts = []
         for prompt, answer in zip(prompts, answers, strict=True):
             pair = self._encoder.pair(prompt, answer)

@@ -38,6 +38,12 @@ def texts(source: Sequence[Row], text: str, file: object = None) -> list[Row]:
     return [{name: row[name] for name in ("id", "text")} for row in _rows(source, read, (text,))]
 
 
+def whole_texts(source: Sequence[Row], text: str, file: object = None) -> list[Row]:
+    """Return the canonical rows of texts that are scored as they are: `prompt` and `answer` both hold the text."""
+    read = [{"prompt": one, "answer": one} for one in tables.texts(source, text, file)]
+    return [{name: row[name] for name in ("id", "prompt", "answer")} for row in _rows(source, read, (text,))]
+
+
 def pairs(source: Sequence[Row], columns: Mapping[str, str | None], file: object = None) -> list[Row]:
     """Return the canonical rows of prompts and answers, as `rows` does.
 

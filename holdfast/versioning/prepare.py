@@ -60,6 +60,8 @@ def plain_rows(ref: str, home: Home) -> list[Row]:
 def _canonical(rows: list[Row], section: Learn | Remember, key: str, ref: str) -> list[Row]:
     if key == "learn.unlabelled":
         return canonical.texts(rows, section.text, ref)
+    if section.metric == "likelihood":
+        return canonical.whole_texts(rows, section.text, ref)
     if not section.generates:
         return canonical.rows(rows, section.text, section.label, ref)
     columns = {name: getattr(section, name) for name in ("prompt", "answer", "tests", "choices")}
