@@ -1,8 +1,6 @@
 """A chain of files: one whose start model is not registered yet is preceded by the file that makes it."""
 
 import asyncio
-import importlib
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,6 @@ from holdfast.home import Home
 from holdfast.records import Result
 
 _MODELS = "models:/"
-_SERVER_BEGUN = 1.5  # seconds from calling the flow until the start of the server is well under way
-_EARLY = ("mlflow", "dvc.repo", "torch")
 
 
 def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], None] = lambda line: None) -> Result:
@@ -22,28 +18,16 @@ def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], 
 
     Raises `BadInput` when files need each other in a circle, `HoldfastError` when a needed one was not promoted.
     """
-    from flows import server
+    from flows import early, server
     from flows.adapt import adapt
     from flows.bare import plain
 
-    _import_early()
+    early.begin()
     server.end_with_us()
 
     for path in needed(file, overrides, home):
         announce(f"{path}: makes the start model of {file}; running it first")
     return Result(**asyncio.run(plain(adapt)(str(file), overrides, str(home.path))))
-
-
-def _import_early() -> None:
-    """Import what the stages will need while Prefect's temporary server, begun first, starts in its own process."""
-
-    def work() -> None:
-        for module in _EARLY:
-            importlib.import_module(module)
-
-    timer = threading.Timer(_SERVER_BEGUN, work)
-    timer.daemon = True
-    timer.start()
 
 
 def check_made(path: Path, result: dict[str, Any], file: str) -> None:
