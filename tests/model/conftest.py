@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+import holdfast.tuners.registered  # noqa: F401  teaches peft our kinds of adapter
 from holdfast import adapters, models
 from holdfast.home import Home
 from holdfast.models import Model

@@ -6,7 +6,6 @@ import torch
 from peft import PeftModel
 from transformers import AutoModel, AutoModelForSequenceClassification
 
-import holdfast.tuners.registered  # noqa: F401  teaches peft this kind of adapter
 from holdfast import adapters, bases, export, inference, models
 from holdfast.records import Start
 from holdfast.selection import Selection
