@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import bare, chain, monitor
+from flows.light import Light
 from holdfast import clock, models, predictions, progress, rows, spec
 from holdfast.backtest import picture, policies, steps, stream, summary
 from holdfast.backtest.settings import Settings
@@ -43,7 +44,7 @@ def backtest(file: Path, settings: Settings, home: Home, out: Path, announce: An
     if left_out:
         announce(f"{left_out} rows at the end fill no window and are left out")
     replay = _Replay(file, pipeline, settings, stops, home, announce)
-    with bare.without_prefect():
+    with bare.without_prefect(Light):
         found = {policy: replay.policy(policy) for policy in settings.policies}
         earlier = replay.earlier(step.champion_digest for own in found.values() for step in own)
     about = {

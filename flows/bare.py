@@ -10,22 +10,32 @@ from typing import Any
 
 from prefect import Flow, Task
 
-_depth = [0]
+from holdfast.home import Home
+
+_runners: list[Any] = []  # of the blocks that we are in; the innermost one counts
 
 
 @contextmanager
-def without_prefect() -> Iterator[None]:
-    """Have flows and tasks that are called through `plain`, and stages, run bare inside the block."""
-    _depth[0] += 1
+def without_prefect(runner: Any) -> Iterator[None]:
+    """Have flows and tasks that are called through `plain`, and stages, run bare inside the block.
+
+    `runner`, called with a home, makes what runs a stage there (`flows.light.Light`, `flows.known.Known`).
+    """
+    _runners.append(runner)
     try:
         yield
     finally:
-        _depth[0] -= 1
+        _runners.pop()
 
 
 def on() -> bool:
     """Say whether flows and tasks run bare."""
-    return _depth[0] > 0
+    return bool(_runners)
+
+
+def runner(home: Home) -> Any:
+    """Return what runs stages in a home here."""
+    return _runners[-1](home)
 
 
 def plain(called: Flow | Task) -> Callable[..., Any]:

@@ -18,10 +18,13 @@ def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], 
 
     Raises `BadInput` when files need each other in a circle, `HoldfastError` when a needed one was not promoted.
     """
-    from flows import early, server
+    from flows import early, known, server
     from flows.adapt import adapt
     from flows.bare import plain
 
+    told = known.tell(file, overrides, home)
+    if told is not None:
+        return told
     early.begin()
     server.end_with_us()
 

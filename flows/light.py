@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from prefect import Task
 
-from flows.stages import artifacts
+from flows.stages import damaged
 from holdfast import leftovers
 from holdfast.comparison import kept as comparisons
 from holdfast.comparison import units
@@ -50,16 +50,10 @@ class Light:
             place.touch()
         except (OSError, ValueError):
             kept = None
-        self.reused = kept is not None and self._whole(gives(**kept.record))
+        self.reused = kept is not None and not damaged(gives(**kept.record), self.home)
         if kept is None or not self.reused:
             begun = time.perf_counter()
             kept = Kept(record=stage.fn(**given), seconds=round(time.perf_counter() - begun, 3))
             units.whole(place, kept.model_dump_json())
         self.seconds += kept.seconds
         return gives(**kept.record)
-
-    def _whole(self, record: Record) -> bool:
-        damaged = [artifact for artifact in artifacts(record) if not self.home.store.holds(artifact)]
-        for artifact in damaged:
-            self.home.store.discard(artifact)
-        return not damaged

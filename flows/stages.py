@@ -33,7 +33,7 @@ class Stages:
         state: State = stage(**inputs, home=self.home, return_state=True)
         record = gives(**await state.aresult())
         cached = state.name == "Cached"
-        if cached and not self._whole(record):
+        if cached and damaged(record, self.home):
             state = stage.with_options(refresh_cache=True)(**inputs, home=self.home, return_state=True)
             record, cached = gives(**await state.aresult()), False
         self.times.append(StageTime(name=stage.name, seconds=round(time.perf_counter() - begun, 3), cached=cached))
@@ -41,19 +41,18 @@ class Stages:
         return record
 
     def _bare(self, stage: Task, gives: type[Given], inputs: dict[str, Any]) -> Given:
-        from flows.light import Light
-
-        light = Light(self.home)
-        record = light.run(stage, gives, **inputs)
-        self.times.append(StageTime(name=stage.name, seconds=light.seconds, cached=light.reused))
+        runner = bare.runner(self.home)
+        record: Given = runner.run(stage, gives, **inputs)
+        self.times.append(StageTime(name=stage.name, seconds=runner.seconds, cached=runner.reused))
         return record
 
-    def _whole(self, record: Record) -> bool:
-        """Say whether every artifact of a record is in the store, byte for byte; drop the ones that are not."""
-        damaged = [artifact for artifact in artifacts(record) if not self.home.store.holds(artifact)]
-        for artifact in damaged:
-            self.home.store.discard(artifact)
-        return not damaged
+
+def damaged(record: Record, home: Home) -> bool:
+    """Say whether an artifact of a record is not in the store byte for byte; drop those that are not."""
+    found = [artifact for artifact in artifacts(record) if not home.store.holds(artifact)]
+    for artifact in found:
+        home.store.discard(artifact)
+    return bool(found)
 
 
 def artifacts(value: Any) -> list[Artifact]:
