@@ -194,6 +194,17 @@ _NOT_FOR_DECODERS = {
 }
 
 
+def _packed_rows_are_a_decoders(pipeline: Pipeline) -> str | None:
+    if not pipeline.training.packing:
+        return None
+    if pipeline.task != "generation":
+        return "rows of a classifier are not packed: its batches are grouped by length"
+    for name, what in _adding(pipeline):
+        if what in ("states", "keys and values"):
+            return f"`{name}` puts {what} before every row, and packed rows have one beginning together"
+    return None
+
+
 def _own_words_are_generated(pipeline: Pipeline) -> str | None:
     if "self" in pipeline.examples and pipeline.task != "generation":
         return "`self` learns answers in the model's own words, and a classifier has none: it needs `task: generation`"
@@ -272,6 +283,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("schedule", _trials_are_shorter_than_unfreezing),
     ("schedule", _wise_is_its_own_controller),
     ("assess", _circuit_settings_are_read),
+    ("training.packing", _packed_rows_are_a_decoders),
     ("merge", _a_merge_tunes_nothing),
     ("remember", _distinct_remembered_names),
 )

@@ -125,7 +125,9 @@ class Training(Section):
     the same update. `prefix_cache` says whether what the layers below the lowest moving one give is computed once and
     kept (`holdfast.prefix`): `auto` where it pays, `on` or it is an error, `off`. The result is the same but for
     rounding, so the setting is part of what a tuning is known by.
-    With `processes` (one per device, started by `accelerate launch`) a batch is `batch` rows of each.
+    With `processes` (one per device, started by `accelerate launch`) a batch is `batch` rows of each. `packing` puts a
+    decoder's rows end to end instead of padding them; no row sees another. `gradient_checkpointing` computes what
+    happens inside a layer again in the backward pass instead of keeping it: less memory, more time, the same numbers.
     """
 
     epochs: float = Field(4, gt=0)
@@ -141,6 +143,8 @@ class Training(Section):
     patience: int | None = Field(None, ge=1)
     checkpoints_per_epoch: int = Field(1, ge=1)
     prefix_cache: Literal["auto", "on", "off"] = "auto"
+    packing: bool = False
+    gradient_checkpointing: bool = False
 
     @field_validator("prefix_cache", mode="before")
     @classmethod

@@ -293,6 +293,12 @@ RULES = [
     ),
     ({"task": "generation", "examples": ["self", "gold"]}, "examples", "`self` takes the place of the gold answers"),
     ({"merge": {"versions": ["models:/a/1"], "how": "ties"}, "method": "lora"}, "merge", "`merge` tunes nothing"),
+    ({"training": {"packing": True}}, "training.packing", "rows of a classifier are not packed"),
+    (
+        {"task": "generation", "learn": {"train": "a.csv"}, "training": {"packing": True}, "parameters": "prompt"},
+        "training.packing",
+        "`prompt` puts states before every row",
+    ),
     (
         {"task": "generation", "learn": {"train": "a.csv", "metric": "likelihood"}},
         "remember",

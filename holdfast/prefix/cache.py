@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from holdfast.prefix.shards import States
     from holdfast.records import Start
     from holdfast.spec import Training
+    from holdfast.training.packing import Packing
 
 Tokens = dict[str, list[int]]
 _BATCH = 32
@@ -33,11 +34,13 @@ class Kept:
     cut: int
     states: States
 
-    def entering(self, rows: Sequence[int], tokens: int) -> AbstractContextManager[None]:
-        """Have the network begin at the cut with these rows, padded to so many tokens as their ids are."""
+    def entering(
+        self, rows: Sequence[int], tokens: int, packing: Packing | None = None
+    ) -> AbstractContextManager[None]:
+        """Have the network begin at the cut with these rows, padded to so many tokens as their ids are, or packed."""
         side = "right" if self.model.generates else self.model.tokenizer.padding_side
         states = self.states.padded(rows, tokens, side).to(self.model.network.device)
-        return splice.entered(self.model, self.cut, states)
+        return splice.entered(self.model, self.cut, packing.pack(states) if packing else states)
 
 
 class Prefix:

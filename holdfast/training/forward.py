@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast import inference, read_position
 from holdfast.generation import encoding
+from holdfast.training import packing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from holdfast.models import Model
     from holdfast.prefix.cache import Kept
+    from holdfast.training.packing import Packing
     from holdfast.training.pool import Pool
 
 
@@ -25,7 +27,8 @@ class Forward:
     """A batch of rows of the pool at one update `step`; `inputs` are padded tensors on the network's device.
 
     `load(positions)` gives the inputs of other rows. Rows are numbered inside the batch; `positions` maps them to the
-    pool. `kept` is what the frozen layers give for rows of the pool, where that is known.
+    pool. `kept` is what the frozen layers give for rows of the pool, where that is known. `packs` says that rows go
+    through the network end to end (`holdfast.training.packing`), which only those of decoders can.
     """
 
     def __init__(
@@ -39,9 +42,10 @@ class Forward:
         precision: str,
         load: Callable[[Sequence[int]], dict[str, Tensor]],
         kept: Kept | None = None,
+        packs: bool = False,
     ) -> None:
         self.model, self.pool, self.inputs, self.positions = model, pool, inputs, list(positions)
-        self.step, self.precision, self.load, self.kept = step, precision, load, kept
+        self.step, self.precision, self.load, self.kept, self.packs = step, precision, load, kept, packs
 
     @cached_property
     def _encoded(self) -> Any:
@@ -52,7 +56,17 @@ class Forward:
         """Have the network begin at the cut, where what lies below it is known."""
         if self.kept is None:
             return nullcontext()
-        return self.kept.entering(self.positions, self.inputs["input_ids"].shape[1])
+        return self.kept.entering(self.positions, self.inputs["input_ids"].shape[1], self.packing)
+
+    @cached_property
+    def packing(self) -> Packing | None:
+        """How the rows are packed, None where they are padded."""
+        return packing.of(self.inputs["attention_mask"]) if self.packs else None
+
+    @property
+    def places(self) -> int:
+        """How many places go through the network, tokens and padding."""
+        return self.packing.places if self.packing else self.inputs["input_ids"].numel()
 
     def rows_by_head(self) -> dict[str, list[int]]:
         """Return {head: the rows of this batch that it scores}."""
@@ -96,7 +110,7 @@ class Forward:
         return self._of(self.inputs, self.positions, model)
 
     def _of(self, inputs: dict[str, Tensor], positions: Sequence[int], model: Model | None = None) -> Forward:
-        fixed: dict[str, Any] = {"step": self.step, "precision": self.precision, "load": self.load}
+        fixed: dict[str, Any] = {"step": self.step, "precision": self.precision, "load": self.load, "packs": self.packs}
         fixed["kept"] = None if model else self.kept
         return type(self)(model or self.model, self.pool, inputs, positions, **fixed)
 
@@ -114,8 +128,12 @@ class TokenForward(Forward):
     def _states(self) -> Tensor:
         """The last hidden states at these places, [learned tokens, hidden]."""
         inputs = {name: value for name, value in self.inputs.items() if name != "labels"}
+        if self.packing:
+            inputs = {name: self.packing.pack(inputs[name]) for name in ("input_ids", "position_ids")}
         with inference.autocast(self.precision), self._entering():
             states: Tensor = self.model.network.base_model(**inputs, use_cache=False).last_hidden_state
+        if self.packing:
+            states = self.packing.unpack(states)
         return states[:, :-1][self._learned]
 
     def rows_by_head(self) -> dict[str, list[int]]:

@@ -68,7 +68,8 @@ class TuningTrainer(Trainer):
         """
         terms: dict[str, float] = {}
         total = torch.zeros((), device=self.args.device)
-        own = self.args.device.type == "cpu"
+        # What is computed again in the backward pass must drop the same: torch sees to that for its own dropout only.
+        own = self.args.device.type == "cpu" and not self.job.training.gradient_checkpointing
         with self._dropout.drawing(self.state.global_step) if own else nullcontext():
             parts = batches.parts(inputs, self.job.training.accumulate * processes.count())
             for part, share in processes.own(parts):
@@ -99,10 +100,7 @@ class TuningTrainer(Trainer):
     def _forward(self, inputs: dict[str, Any]) -> Forward:
         positions = inputs.pop("positions").tolist()
         job = self.job
-        tokens = sum(job.pool.lengths[position] for position in positions)
-        job.curve.tokens += tokens
-        job.curve.padding += inputs["input_ids"].numel() - tokens
-        return (TokenForward if job.model.generates else Forward)(
+        found = (TokenForward if job.model.generates else Forward)(
             job.model,
             job.pool,
             inputs,
@@ -111,7 +109,12 @@ class TuningTrainer(Trainer):
             precision=job.training.precision,
             load=self._load,
             kept=job.kept,
+            packs=job.training.packing,
         )
+        tokens = sum(job.pool.lengths[position] for position in positions)
+        job.curve.tokens += tokens
+        job.curve.padding += found.places - tokens
+        return found
 
     def _load(self, positions: Sequence[int]) -> dict[str, Tensor]:
         inputs: dict[str, Tensor] = self._prepare_inputs(batches.collate(self.job.model, self.job.pool, positions))
@@ -276,6 +279,7 @@ def _arguments(job: Job) -> TrainingArguments:
         disable_tqdm=True,
         report_to="none",
         use_cpu=job.model.network.device.type == "cpu",
+        gradient_checkpointing=training.gradient_checkpointing,
     )
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments

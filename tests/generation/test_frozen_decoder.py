@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from transformers.models.llama.modeling_llama import LlamaAttention
 
 from holdfast import bases, rows, selection, spec
 from holdfast.importance import assess
@@ -17,8 +18,8 @@ ARMS = [
 ]
 
 
-def curve(shape, parameters, more, said, tmp_path, home, make_folder):
-    place = str(make_folder(tmp_path / f"base-{said}", shape))
+def curve(shape, parameters, more, said, tmp_path, home, make_folder, **training):
+    place = str(make_folder(tmp_path / f"base-{said}-{len(training)}", shape))
     start = Start(model=place, base=bases.resolve(place), task="generation")
 
     def data(numbers):
@@ -27,7 +28,8 @@ def curve(shape, parameters, more, said, tmp_path, home, make_folder):
         )
 
     raw = {"name": "g", "task": "generation", "start": {"model": "b"}, "learn": {"train": "a.jsonl"}}
-    raw |= {"assess": {"examples": 4}, "training": {**TRAINING, "prefix_cache": said}, "parameters": parameters, **more}
+    raw |= {"assess": {"examples": 4}, "training": {**TRAINING, "prefix_cache": said, **training}}
+    raw |= {"parameters": parameters, **more}
     pipeline = spec.parse(raw, tmp_path / "g.yaml")
     datasets = {"learn.train": data(range(12)), "learn.valid": data(range(16, 19))}
     valid = Validated(
@@ -52,3 +54,30 @@ def test_a_decoder_learns_the_same_from_what_is_kept(shape, parameters, more, tm
     for a, b in zip(one["steps"], other["steps"], strict=True):
         assert all(a[key] == pytest.approx(b[key], abs=1e-5, rel=1e-5) for key in a)
     assert len(one["steps"]) == 9
+
+
+@pytest.mark.parametrize("said", ["on", "off"])
+def test_a_decoder_learns_the_same_from_packed_rows(said, tmp_path, home, make_folder) -> None:
+    given = ("llama", {"layers": [1]}, {}, said, tmp_path, home, make_folder)
+    packed, padded = curve(*given, batch=12, packing=True), curve(*given, batch=12)
+    assert packed["prefix"]["used"] == (said == "on") and packed["padding"] < padded["padding"]
+    for a, b in zip(packed["steps"], padded["steps"], strict=True):
+        assert all(a[key] == pytest.approx(b[key], abs=1e-4, rel=1e-4) for key in a)
+
+
+def test_layers_computed_again_learn_the_same(tmp_path, home, make_folder, monkeypatch) -> None:
+    calls: list[int] = []
+    attend = LlamaAttention.forward
+
+    def counted(self, *args, **kwargs):
+        calls.append(self.layer_idx)
+        return attend(self, *args, **kwargs)
+
+    monkeypatch.setattr(LlamaAttention, "forward", counted)
+    given = ("llama", "full", {}, "off", tmp_path, home, make_folder)
+    plain, seen = curve(*given), len(calls)
+    again = curve(*given, gradient_checkpointing=True)
+    updates = len(again["steps"])
+    assert len(calls) - 2 * seen == 2 * updates, "each of two layers once more per update"
+    for a, b in zip(again["steps"], plain["steps"], strict=True):
+        assert all(a[key] == pytest.approx(b[key], abs=1e-5, rel=1e-5) for key in a)
