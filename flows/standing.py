@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import Worker
@@ -25,7 +26,18 @@ async def wait_for_worker(since: float) -> None:
 
 
 async def overview() -> dict[str, Any]:
-    """Return workers, deployments and runs that have not ended, as JSON-able values."""
+    """Return workers, deployments and runs that have not ended, as JSON-able values.
+
+    Where the server answers with an error, or not in time, `trouble` says so instead.
+    """
+    try:
+        return await _overview()
+    except httpx.HTTPError as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return {"trouble": f"the Prefect server does not answer as it should ({said}); its log is up/prefect.log"}
+
+
+async def _overview() -> dict[str, Any]:
     wanted = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}})
     async with get_client() as client:
         workers = [_worker(worker) for worker in await _workers(client)]

@@ -1,13 +1,16 @@
 """What `up` started is told apart from everything else, whatever number it has."""
 
+import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from flows import services as running
+from flows import standing
 from flows.cli import common
 from holdfast import services
 from holdfast.errors import BadInput, Conflict
@@ -122,3 +125,12 @@ def test_a_named_server_comes_first_then_that_of_up_then_none(home: Home, monkey
     monkeypatch.setattr(services, "address", lambda home: None)
     common.use_server(home)
     assert "PREFECT_API_URL" not in os.environ
+
+
+def test_a_server_that_answers_with_an_error_is_told_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails() -> None:
+        raise httpx.HTTPStatusError("Server error '500'\nmore", request=httpx.Request("GET", "/"), response=None)
+
+    monkeypatch.setattr(standing, "_overview", fails)
+    told = asyncio.run(standing.overview())
+    assert list(told) == ["trouble"] and "Server error '500'" in told["trouble"] and "more" not in told["trouble"]

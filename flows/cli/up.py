@@ -142,7 +142,8 @@ def status(home: common.HomeOption = None, json: common.JsonOption = False) -> N
             from flows import standing
 
             found |= asyncio.run(standing.overview())
-        found["up"] = all(found[role]["running"] for role in running.ROLES if role in state.processes or not state.made)
+        wanted = [role for role in running.ROLES if role in state.processes or not state.made]
+        found["up"] = "trouble" not in found and all(found[role]["running"] for role in wanted)
         common.print_json(found) if json else _show_status(found, running.ROLES)
         raise typer.Exit(0 if found["up"] else 1)
 
@@ -151,6 +152,8 @@ def _show_status(found: dict[str, Any], roles: tuple[str, ...]) -> None:
     for role in roles:
         address = found[role]["address"] or ""
         typer.echo(f"{role}: {'running' if found[role]['running'] else 'not running'} {address}".rstrip())
+    if "trouble" in found:
+        typer.echo(found["trouble"])
     for worker in found.get("workers", []):
         typer.echo(f"worker {worker['name']}: {worker['status']}, last seen {worker['last_seen']}")
     for one in found.get("deployments", []):

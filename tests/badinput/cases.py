@@ -230,7 +230,24 @@ PARTS_OF_A_MODEL = [
          ("key `parameters.heads`", "no head `0.9`", "0.0 to 1.3")),
 ]  # fmt: skip
 
-BAD_INPUT = [*FILES, *TABLES, *ROWS, *PARTS_OF_A_MODEL]
+
+def same_name(house: House) -> list[str]:
+    """Two pipeline files that call themselves `bad`."""
+    return ["up", house.write("bad", **house.again() | {"name": "bad"}), house.write("bad-too")]
+
+
+SERVERS = [
+    Case("`up` beside a Prefect server of the user's", lambda h: ["up", "toy.yaml"], 2,
+         ("key `PREFECT_API_URL`", "a Prefect server of yours", "prefect deploy --all"),
+         during=lambda house: house.setting("PREFECT_API_URL", "http://127.0.0.1:9/api")),
+    Case("span of time that is none", lambda h: ["up", "toy.yaml", "--every", "5 minutes"], 2,
+         ("key `--every`", "'5 minutes' is no span of time", "90s, 15m or 1h")),
+    Case("folder of pipelines that is none", lambda h: ["up", "--pipelines", "nowhere"], 2,
+         ("nowhere, key `--pipelines`", "no such folder")),
+    Case("two pipelines of one name", same_name, 2, ("bad-too.yaml, key `name`", "bad.yaml has the same name")),
+]  # fmt: skip
+
+BAD_INPUT = [*FILES, *TABLES, *ROWS, *PARTS_OF_A_MODEL, *SERVERS]
 
 
 def text_of(answer: dict[str, Any]) -> str:

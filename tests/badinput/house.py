@@ -173,7 +173,7 @@ class House:
         class Called(stages.Stages):
             async def run(self, stage: Any, gives: type, **inputs: Any) -> Any:
                 key = stage.cache_key_fn and stage.cache_key_fn(SimpleNamespace(task=stage), inputs)
-                cached = key in results and self._whole(gives(**results[key]))
+                cached = key in results and not stages.damaged(gives(**results[key]), self.home)
                 found = results[key] if cached else stage.fn(**inputs, home=self.home)
                 if key:
                     results[key] = found
