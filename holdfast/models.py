@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from holdfast import bases
+from holdfast import bases, memory
 from holdfast.errors import BadInput
 from holdfast.records import BaseRef, HeadInfo, Start
 
@@ -135,6 +135,7 @@ def load(start: Start, home: Home) -> Model:
 
 def load_base(start: Start) -> Model:
     """Return what a start model was made of, without any change, as its task asks for: a classifier or a decoder."""
+    memory.keep()
     folder = bases.locate(start.base)
     tokenizer = bases.tokenizer(folder)
     if start.task == "generation":

@@ -83,11 +83,18 @@ class Live:
         assert found is not None
         return found
 
-    def ask(self, path: str, value: Any = None, role: str = "prefect", headers: dict[str, str] | None = None) -> Any:
+    def ask(
+        self,
+        path: str,
+        value: Any = None,
+        role: str = "prefect",
+        headers: dict[str, str] | None = None,
+        method: str | None = None,
+    ) -> Any:
         """Send a request to a server of the home and return the answer."""
         body = None if value is None else json.dumps(value).encode()
         given = {"Content-Type": "application/json", **(headers or {})}
-        request = urllib.request.Request(self.state().addresses[role] + path, data=body, headers=given)
+        request = urllib.request.Request(self.state().addresses[role] + path, data=body, headers=given, method=method)
         with urllib.request.urlopen(request, timeout=120) as reply:
             said = reply.read()
         return json.loads(said) if said else None

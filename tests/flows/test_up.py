@@ -86,6 +86,35 @@ def test_up_starts_what_a_home_needs_on_loopback_only(world: Live) -> None:
     assert world.call("up")["pipelines"] == {"toy": str(world.file)}
 
 
+def test_a_run_that_died_with_its_worker_is_marked_by_the_server_alone(world: Live) -> None:
+    hurry(world, within=40)
+    deployment = world.ask("/api/deployments/name/adapt/toy")["id"]
+    given = {"parameters": {"overrides": ["training.epochs=500", "register.name=never"]}}
+    begun = world.ask(f"/api/deployments/{deployment}/create_flow_run", given, headers=world.csrf())["id"]
+    heard = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}}}
+    world.until(lambda: world.ask("/api/events/filter", heard, headers=world.csrf())["events"], "a heartbeat")
+    world.kill([world.state().processes["worker"], *world.alive(run=True)])
+    run = world.until(lambda: [r for r in world.runs("adapt") if r["state_type"] == "CRASHED"], "the mark")[0]
+    assert run["id"] == begun and "no heartbeat" in run["state"]["message"]
+    found = world.up()  # the automation is as shipped again
+    assert found["started"] == ["worker"] and found["crashed"] == []
+    assert crashed(world)["trigger"]["within"] == 180 and not world.stuck()
+
+
+def crashed(world: Live) -> dict[str, Any]:
+    """Return the automation that marks runs."""
+    known = world.ask("/api/automations/filter", {}, headers=world.csrf())
+    return next(one for one in known if one["name"] == "holdfast-crashed")
+
+
+def hurry(world: Live, within: float) -> None:
+    """Have runs marked sooner, so that the test need not wait three minutes."""
+    shipped = crashed(world)
+    kept = {key: shipped[key] for key in ("name", "description", "enabled", "actions")}
+    hurried = {**kept, "trigger": {**shipped["trigger"], "within": within}}
+    world.ask(f"/api/automations/{shipped['id']}", hurried, headers=world.csrf(), method="PUT")
+
+
 def test_drifted_rows_become_a_new_champion_without_a_hand(world: Live) -> None:
     made = world.call("run", str(world.file))
     assert made["verdict"] == "promoted" and world.champion() == "1"
