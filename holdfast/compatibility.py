@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from holdfast import choices
@@ -205,6 +206,17 @@ def _packed_rows_are_a_decoders(pipeline: Pipeline) -> str | None:
     return None
 
 
+def _four_bits_can_be_had(pipeline: Pipeline) -> str | None:
+    if pipeline.training.frozen_weights != "4bit":
+        return None
+    kind = pipeline.parameters.get("lora", {}).get("kind", "lora")
+    if kind != "lora":
+        return f"`{kind}` is made of the frozen weights, of which 4 bits are not enough: choose plain `lora`"
+    if pipeline.run.workers == "here" and find_spec("bitsandbytes") is None:
+        return "4 bits need bitsandbytes, which is not installed: pip install bitsandbytes"
+    return None
+
+
 def _own_words_are_generated(pipeline: Pipeline) -> str | None:
     if "self" in pipeline.examples and pipeline.task != "generation":
         return "`self` learns answers in the model's own words, and a classifier has none: it needs `task: generation`"
@@ -284,6 +296,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("schedule", _wise_is_its_own_controller),
     ("assess", _circuit_settings_are_read),
     ("training.packing", _packed_rows_are_a_decoders),
+    ("training.frozen_weights", _four_bits_can_be_had),
     ("merge", _a_merge_tunes_nothing),
     ("remember", _distinct_remembered_names),
 )

@@ -128,6 +128,7 @@ class Training(Section):
     With `processes` (one per device, started by `accelerate launch`) a batch is `batch` rows of each. `packing` puts a
     decoder's rows end to end instead of padding them; no row sees another. `gradient_checkpointing` computes what
     happens inside a layer again in the backward pass instead of keeping it: less memory, more time, the same numbers.
+    `frozen_weights: 4bit` holds the frozen linear weights of layers in 4 bits (`holdfast.training.quantized`).
     """
 
     epochs: float = Field(4, gt=0)
@@ -145,6 +146,7 @@ class Training(Section):
     prefix_cache: Literal["auto", "on", "off"] = "auto"
     packing: bool = False
     gradient_checkpointing: bool = False
+    frozen_weights: Literal["whole", "4bit"] = "whole"
 
     @field_validator("prefix_cache", mode="before")
     @classmethod

@@ -293,6 +293,11 @@ RULES = [
     ),
     ({"task": "generation", "examples": ["self", "gold"]}, "examples", "`self` takes the place of the gold answers"),
     ({"merge": {"versions": ["models:/a/1"], "how": "ties"}, "method": "lora"}, "merge", "`merge` tunes nothing"),
+    (
+        {"training": {"frozen_weights": "4bit"}, "parameters": {"lora": {"kind": "dora"}}},
+        "training.frozen_weights",
+        "`dora` is made of the frozen weights",
+    ),
     ({"training": {"packing": True}}, "training.packing", "rows of a classifier are not packed"),
     (
         {"task": "generation", "learn": {"train": "a.csv"}, "training": {"packing": True}, "parameters": "prompt"},

@@ -146,8 +146,12 @@ def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Pr
     moving = {name: p for name, p in model.network.named_parameters() if p.requires_grad}
     origin, schedule = _origin_of(given, model, rows_of), rates.Schedule(recipe.schedule, _depths(model, moving))
     draw = batches.draws(recipe.examples, [example.task for example in rows_of.examples], training.seed)
-    planned = plan.make(model, moving, rows_of.lengths, training, given.home)
     here = machine.describe(training.precision)
+    if training.frozen_weights == "4bit":
+        from holdfast.training import quantized
+
+        here["weights in 4 bits"] = quantized.quantize(model, list(moving.values()), training.precision)
+    planned = plan.make(model, moving, rows_of.lengths, training, given.home)
     prefix = cache.Prefix(model, given.start, planned.cut, training, here, given.home) if planned.used else None
     return Job(
         model=model,

@@ -194,6 +194,10 @@ def _cast(work: job.Job) -> AbstractContextManager[None]:
 def _finish(used: _Tuning, chosen: selection.Selection, given: job.Given, found: Artifact | None) -> Tuned:
     """Write the adapter and the curve."""
     model, work = used.work.model, used.work
+    if work.training.frozen_weights == "4bit":
+        from holdfast.training import quantized
+
+        quantized.make_whole(model, models.load(given.start, given.home))
     model.network.to("cpu").eval()
     for head in model.heads.values():
         for parameter in head.parameters.values():
