@@ -1,4 +1,4 @@
-"""Does `parameters: auto` find what should move? Writes results/auto.json, auto.md and docs/auto.png.
+"""Does `parameters: auto` find what should move? Writes results/auto.json, auto.md, docs/auto.md and its picture.
 
     HOLDFAST_DATA=../shared/data .venv/bin/python benchmarks/auto/run.py            # about an hour on two idle cores
     .venv/bin/python benchmarks/auto/run.py --parts input output --seeds 1          # the made shifts, one seed
@@ -34,6 +34,8 @@ import tables
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 KEPT = RESULTS / "auto.jsonl"
+PAGE = ROOT / "docs" / "auto.md"
+MARKS = ("<!-- generated: auto -->", "<!-- end -->")
 SHIFTS, LANGUAGES = ("input", "output"), ("indonesian", "javanese", "sundanese")
 ENDS = ("low", "high")
 FIXED = ("full", "high", "attention", "norms", "low")
@@ -153,6 +155,9 @@ def write(found: dict[Unit, Any]) -> None:
     (RESULTS / "auto.json").write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
     table = "\n".join([*tables.shifts(found), "", *tables.nusax(found)])
     (RESULTS / "auto.md").write_text(table + "\n", encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    (head, _), (_, tail) = (page.split(mark) for mark in MARKS)
+    PAGE.write_text(f"{head}{MARKS[0]}\n{table}\n{MARKS[1]}{tail}", encoding="utf-8")
     print(table)
     tables.draw(found, ROOT / "docs" / "auto.png")
 
