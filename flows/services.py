@@ -25,6 +25,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _HEALTH = {"prefect": "/api/health", "mlflow": "/health"}
 _PATIENCE = 300.0  # seconds until a server that does not answer is given up
 _GENTLY = 20.0  # seconds for a process to end in its own way
+_ROUNDS = 10  # looks at what is left of a role that is being stopped
 _LEASES = "prefect.server.concurrency.lease_storage.filesystem"  # those in memory would be lost with the server
 
 
@@ -57,15 +58,18 @@ def start_worker(home: Home, up: Up, announce: Callable[[str], None]) -> None:
 
 def stop(home: Home, up: Up) -> int:
     """Stop all that was started, however much of it is left: worker, runs, servers; return how many processes."""
-    ended = 0
+    ended: set[int] = set()
     for role in reversed(ROLES):
-        bearers = [pid for pid, given in services.found(up).items() if given.get(services.ROLE) == role]
-        services.stop(up, [pid for pid in bearers if pid == up.processes.get(role)], _GENTLY)
-        services.stop(up, bearers, _GENTLY)
-        ended += len(bearers)
+        ended.update(_bearers(up, role))
+        services.stop(up, [pid for pid in ended if pid == up.processes.get(role)], _GENTLY)
+        for _ in range(_ROUNDS):  # a worker that is being stopped may just have started another run
+            if not (left := _bearers(up, role)):
+                break
+            ended.update(left)
+            services.stop(up, left, _GENTLY)
     up.processes = {}
     services.write(home, up)
-    return ended
+    return len(ended)
 
 
 def variables(home: Home, up: Up, role: str) -> dict[str, str]:
@@ -145,6 +149,11 @@ def _spawn(home: Home, up: Up, role: str, line: list[str]) -> None:
         )  # fmt: skip
     up.processes[role] = process.pid
     services.write(home, up)
+
+
+def _bearers(up: Up, role: str) -> list[int]:
+    """Return the processes of a role, with the runs that a worker started."""
+    return [pid for pid, given in services.found(up).items() if given.get(services.ROLE) == role]
 
 
 def _of(up: Up, role: str) -> list[int]:

@@ -65,6 +65,23 @@ def test_down_finds_what_a_crash_left_without_its_number(home: Home, started: li
     for role in ("worker", "worker", "mlflow"):
         begin(started, **{services.TOKEN: up.token, services.ROLE: role})
     assert running.stop(home, up) == 3 and running.stop(home, up) == 0
+
+
+def test_what_a_worker_starts_while_it_is_stopped_is_stopped_too(
+    home: Home, started: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up = Up()
+    marks = {services.TOKEN: up.token, services.ROLE: "worker"}
+    up.processes["worker"] = begin(started, **marks)
+    end, late = services.stop, iter([marks])
+
+    def stop(*given: object) -> None:
+        for own in late:
+            begin(started, **own)
+        end(*given)
+
+    monkeypatch.setattr(services, "stop", stop)
+    assert running.stop(home, up) == 2 and services.found(up) == {}
     assert all(process.poll() is not None for process in started)
 
 
