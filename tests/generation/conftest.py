@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from holdfast import bases
-from holdfast.generation import decoders
+from holdfast.generation import decoders, encoding
 from holdfast.home import Home
 from holdfast.models import Model
 from holdfast.records import Start
+from holdfast.training import batches, forward
+from holdfast.training.pool import Example, Pool
 
 SHAPES = ("llama", "qwen2", "qwen3", "gpt2", "mistral")
 CHARACTERS = [chr(i) for i in range(32, 127)]
@@ -196,3 +198,23 @@ def stories_network(path: Path):
     missing, unexpected = made.load_state_dict(state, strict=False)
     assert set(missing) <= {"lm_head.weight"} and not unexpected
     return made
+
+
+def passes(decoder: Model, rows: list[tuple[str, str]], most: int = 64) -> Callable:
+    """A function that makes the forward pass of some rows of (prompt, answer); its `pool` holds them all."""
+    encoder = encoding.Encoder(decoder.tokenizer, most)
+    encoded = [encoder.pair(*row) for row in rows]
+    tokens = tuple({"input_ids": [*one.input_ids], "labels": [*one.labels]} for one in encoded)
+    pool = Pool(tuple(Example(prompt, "", 0) for prompt, _ in rows), tokens)
+
+    def load(positions):
+        found = batches.collate(decoder, pool, positions)
+        found.pop("positions")
+        return found
+
+    def make(positions, packs=False):
+        given = {"step": 0, "precision": "fp32", "load": load, "packs": packs}
+        return forward.TokenForward(decoder, pool, load(positions), positions, **given)
+
+    make.pool = pool
+    return make

@@ -8,7 +8,7 @@ from holdfast.anchors._answers import Frozen
 from holdfast.generation import encoding
 from holdfast.records import Start
 from holdfast.training import batches, forward, objective
-from holdfast.training.pool import Example, Pool
+from tests.generation.conftest import passes
 
 ROWS = [("say it", "is"), ("1 and 2", "make 3"), ("why", "because the answer is longer"), ("a", "b")]
 
@@ -22,21 +22,7 @@ def decoder(start, home):
 @pytest.fixture
 def batch(decoder):
     """A function that makes the forward pass of some rows."""
-    encoder = encoding.Encoder(decoder.tokenizer, 64)
-    encoded = [encoder.pair(*row) for row in ROWS]
-    tokens = tuple({"input_ids": [*one.input_ids], "labels": [*one.labels]} for one in encoded)
-    pool = Pool(tuple(Example(prompt, "", 0) for prompt, _ in ROWS), tokens)
-
-    def load(positions):
-        found = batches.collate(decoder, pool, positions)
-        found.pop("positions")
-        return found
-
-    def make(positions):
-        return forward.TokenForward(decoder, pool, load(positions), positions, step=0, precision="fp32", load=load)
-
-    make.pool = pool
-    return make
+    return passes(decoder, ROWS)
 
 
 def loss(decoder, made, chosen="sft"):

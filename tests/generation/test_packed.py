@@ -4,31 +4,10 @@ import pytest
 import torch
 
 from holdfast import models
-from holdfast.generation import encoding
-from holdfast.training import batches, forward, packing
-from holdfast.training.pool import Example, Pool
-from tests.generation.conftest import SHAPES
+from holdfast.training import packing
+from tests.generation.conftest import SHAPES, passes
 
 ROWS = [("say it", "is"), ("1 and 2", "make 3"), ("why", "because the answer is longer than the others"), ("a", "b")]
-
-
-def passes(decoder):
-    """A function that makes the forward pass of all rows, padded or packed."""
-    encoder = encoding.Encoder(decoder.tokenizer, 96)
-    encoded = [encoder.pair(*row) for row in ROWS]
-    tokens = tuple({"input_ids": [*one.input_ids], "labels": [*one.labels]} for one in encoded)
-    pool = Pool(tuple(Example(prompt, "", 0) for prompt, _ in ROWS), tokens)
-
-    def load(positions):
-        found = batches.collate(decoder, pool, positions)
-        found.pop("positions")
-        return found
-
-    def make(positions, packs):
-        given = {"step": 0, "precision": "fp32", "load": load, "packs": packs}
-        return forward.TokenForward(decoder, pool, load(positions), positions, **given)
-
-    return make
 
 
 def states_and_gradients(decoder, made):
@@ -43,7 +22,7 @@ def states_and_gradients(decoder, made):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_packed_rows_give_what_padded_ones_give(shape, start, home) -> None:
     decoder = models.load(start(shape).model_copy(update={"task": "generation"}), home)
-    make = passes(decoder)
+    make = passes(decoder, ROWS, 96)
     padded, packed = (states_and_gradients(decoder, make([0, 1, 2, 3], packs)) for packs in (False, True))
     torch.testing.assert_close(packed[0], padded[0], atol=2e-5, rtol=1e-4)
     assert packed[1].keys() == padded[1].keys() and packed[1]
@@ -53,7 +32,7 @@ def test_packed_rows_give_what_padded_ones_give(shape, start, home) -> None:
 
 def test_another_row_in_the_bin_changes_nothing(start, home) -> None:
     decoder = models.load(start("llama").model_copy(update={"task": "generation"}), home)
-    make = passes(decoder)
+    make = passes(decoder, ROWS, 96)
     alone, beside = (make(rows, True) for rows in ([2, 0], [2, 0, 1, 3]))
     assert beside.packing.bins < len(ROWS), "there is something to see"
     count = len(alone._states)
