@@ -12,6 +12,7 @@ from prefect import Task
 
 from flows import bare
 from flows.stages import damaged
+from holdfast import spec
 from holdfast.home import Home
 from holdfast.records import Record, Result
 
@@ -54,11 +55,12 @@ class Known:
 def tell(file: Path, overrides: list[str], home: Home) -> Result | None:
     """Return the result of a run of which everything up to the gate is known; None where there is something to do.
 
-    The gate judges anew, as always. A server that outlives this process is told of every run, so nothing is told here.
+    The gate judges anew, as always. A server that outlives this process is told of every run, so nothing is told here;
+    nor of a merge, which has no stages to know.
     """
     from flows.adapt import adapt
 
-    if os.environ.get("PREFECT_API_URL") or not home.results.is_dir():
+    if os.environ.get("PREFECT_API_URL") or not home.results.is_dir() or spec.load(file, overrides).merge is not None:
         return None
     with bare.without_prefect(Known):
         try:
