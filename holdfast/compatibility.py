@@ -209,6 +209,8 @@ def _packed_rows_are_a_decoders(pipeline: Pipeline) -> str | None:
 def _four_bits_can_be_had(pipeline: Pipeline) -> str | None:
     if pipeline.training.frozen_weights != "4bit":
         return None
+    if "auto" in pipeline.parameters:
+        return "`auto` tries one selection after the other on a model, and 4 bits leave only one: name what may move"
     kind = pipeline.parameters.get("lora", {}).get("kind", "lora")
     if kind != "lora":
         return f"`{kind}` is made of the frozen weights, of which 4 bits are not enough: choose plain `lora`"

@@ -298,6 +298,11 @@ RULES = [
         "training.frozen_weights",
         "`dora` is made of the frozen weights",
     ),
+    (
+        {"training": {"frozen_weights": "4bit"}, "parameters": "auto"},
+        "training.frozen_weights",
+        "`auto` tries one selection after the other",
+    ),
     ({"training": {"packing": True}}, "training.packing", "rows of a classifier are not packed"),
     (
         {"task": "generation", "learn": {"train": "a.csv"}, "training": {"packing": True}, "parameters": "prompt"},
