@@ -137,8 +137,8 @@ def auto(part: str, seed: int, settings: Settings, home: Home) -> dict[str, Any]
 
 
 def _brief(row: dict[str, Any]) -> dict[str, Any]:
-    looks = [(one["updates"], one["look"]) for one in row["trials"]]
-    seen = [[n, look and round(look["target"]["gain"], 4), look and look["kept"]] for n, look in looks]
+    looks = [(one["updates"], one["look"], one["worth"]) for one in row["trials"]]
+    seen = [[n, look and round(look["target"]["gain"], 4), look and look["kept"], worth] for n, look, worth in looks]
     return {"family": row["family"], "score": row["importance"]["score"], "verdict": row["verdict"], "trials": seen}
 
 

@@ -1,6 +1,7 @@
 """The real chain at several seeds, beside full fine-tuning without a contract: writes the README's table.
 
-    HOLDFAST_DATA=../shared/data .venv/bin/python benchmarks/real/run.py   # five seeds: about 40 minutes on two cores
+    HOLDFAST_DATA=../shared/data .venv/bin/python benchmarks/real/run.py   # five seeds: about an hour on two cores
+    HOLDFAST_DATA=../shared/data .venv/bin/python benchmarks/real/run.py --home DIR --go-on   # after an interruption
     .venv/bin/python benchmarks/real/run.py --table                        # only the table again, from the numbers kept
 
 English, then Indonesian remembering English, then Javanese remembering both, three times: as the files
@@ -51,20 +52,31 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only write the table again")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--home", type=Path, default=None)
+    parser.add_argument("--go-on", action="store_true", help="keep the runs already in real.json; needs their --home")
     options = parser.parse_args()
+    if options.go_on and options.home is None:
+        parser.error("--go-on needs --home: later steps go on from the versions registered there")
     kept = RESULTS / "real.json"
     if not options.table:
         home = options.home or Path(tempfile.mkdtemp(prefix="holdfast-real-"))
-        RESULTS.mkdir(exist_ok=True)
-        # A process per arm and seed: Prefect and MLflow take their home once, when they are imported.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(options.jobs, mp_context=context, max_tasks_per_child=1) as pool:
-            jobs = [(arm, seed, home / f"seed-{seed}") for arm in ARMS for seed in options.seeds]
-            runs = [run for found in pool.map(one_arm, *zip(*jobs, strict=True)) for run in found]
-        kept.write_text(json.dumps({"machine": machine(), "runs": runs}, indent=1) + "\n")
+        done = json.loads(kept.read_text())["runs"] if options.go_on and kept.exists() else []
+        measure(options.seeds, options.jobs, home, done, kept)
     table = "\n".join(rows(json.loads(kept.read_text())["runs"]))
     (RESULTS / "real.md").write_text(table + "\n")
     print(table)
+
+
+def measure(seeds: list[int], jobs: int, home: Path, done: list[dict[str, Any]], kept: Path) -> None:
+    """Run every arm and seed that is not done; write the file whenever one has ended."""
+    runs, had = list(done), {(run["arm"], run["seed"]) for run in done}
+    todo = [(arm, seed, home / f"seed-{seed}") for arm in ARMS for seed in seeds if (arm, seed) not in had]
+    RESULTS.mkdir(exist_ok=True)
+    # A process per arm and seed: Prefect and MLflow take their home once, when they are imported.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        for found in pool.map(one_arm, *zip(*todo, strict=True)):
+            runs += found
+            kept.write_text(json.dumps({"machine": machine(), "runs": runs}, indent=1) + "\n")
 
 
 def one_arm(arm: str, seed: int, place: Path) -> list[dict[str, Any]]:

@@ -74,12 +74,15 @@ def test_the_best_third_goes_on_and_the_best_of_it_wins():
     assert made.ran[-1][1] > made.ran[0][1]
 
 
-def test_a_candidate_that_breaks_the_contract_loses_though_it_gains_more():
-    looks = {"greedy": [look(0.4, 0.01), look(0.5, 0.04)], "gentle": [look(0.1, 0.0), look(0.2, 0.02)]}
+def test_a_gain_counts_as_far_as_the_contracts_leave_it():
+    assert choose.worth(look(0.4)) == choose.worth(look(0.4, 0.025)) == choose.worth(look(0.4, -0.1)) == 0.4
+    assert choose.worth(look(0.4, 0.0, 0.1)) == 0.1, "a drop of ten points, two and a half of which are allowed"
+    assert choose.worth(look(-0.4, 0.1)) == -0.4
+    looks = {"greedy": [look(0.4, 0.01), look(0.5, 0.1)], "gentle": [look(0.1, 0.0), look(0.2, 0.02)]}
     won, _ = probe(**looks, other=[look(0.0, 0.0)], fourth=[look(-0.1, 0.0)])
     assert won.candidate.family == "gentle"
-    won, _ = probe(greedy=[look(0.4, 0.03)], gentle=[look(0.1, 0.02)])
-    assert won.candidate.family == "gentle"
+    won, _ = probe(hardly=[look(0.05, 0.0)], more=[look(0.2, 0.03)])
+    assert won.candidate.family == "more"
 
 
 def test_up_to_three_candidates_take_one_round_and_none_goes_on():
