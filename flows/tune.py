@@ -21,11 +21,12 @@ from tasks.tune import tune as tuning
 async def tune(run_id: str, digest: str) -> State:
     """Do the tuning that lies in the MLflow run `run_id`; `digest` is that of its job.
 
-    The message of the final state is the digest of what was handed back.
+    The message of the final state is the digest of what was handed back. Raises `Fenced` where nobody waits for it.
     """
     home = _home()
     from holdfast.registry import handover
 
+    home = handover.lent(run_id, home)
     job = handover.take(handover.Address(run_id=run_id, digest=digest), home)
     tuned = await Stages(home).run(
         tuning, Tuned, selected=job.selected, assessed=job.assessed, validated=job.validated, start=job.start,

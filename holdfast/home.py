@@ -4,10 +4,13 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.errors import BadInput
 from holdfast.store import Store
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 _MARKER = "holdfast-home"
 
@@ -15,16 +18,11 @@ _MARKER = "holdfast-home"
 class Fence(Protocol):
     """What knows whether a run may still write (`holdfast.registry.fencing`)."""
 
-    @property
-    def name(self) -> str:
-        """The registered name that the run works on."""
+    def check(self, within: "Connection | None" = None) -> None:
+        """Raise `Fenced` where another run took this one's place; `within` a transaction: nor can it meanwhile."""
 
-    @property
-    def token(self) -> int:
-        """The number under which the run was begun."""
-
-    def check(self) -> None:
-        """Raise `Fenced` where another run took this one's place."""
+    def document(self) -> dict[str, Any]:
+        """Return what `fencing.read` makes the same fence of, in another process."""
 
 
 @dataclass(frozen=True)

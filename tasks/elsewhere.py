@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from holdfast.errors import BadInput, HoldfastError
+from holdfast.errors import BadInput, Fenced, HoldfastError
 from holdfast.registry import handover
 
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ def tuned(given: handover.Job, run: Run, home: Home) -> Tuned:
         address, asked = _asked(client, deployment, job, home)
         try:
             digest = _awaited(client, asked, run)
+            home.check_fence()
             found = handover.fetch(handover.Address(run_id=address.run_id, digest=digest), home)
+        except Fenced:  # whoever took over goes on with the same hand-over, or has ended it
+            raise
         except HoldfastError:
             handover.close(address.run_id, home, "FAILED")
             raise

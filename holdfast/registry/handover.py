@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +21,14 @@ from holdfast import bases, digests
 from holdfast.errors import BadInput, Corrupt, HoldfastError
 from holdfast.records import Artifact, BaseRef, Record, Selected, Start, Tuned, Validated
 from holdfast.records import Assessed as Assessment
-from holdfast.registry import tracking
+from holdfast.registry import fencing, tracking
 from holdfast.spec import Recipe, Remember
 
 if TYPE_CHECKING:
     from holdfast.home import Home
     from mlflow import MlflowClient
 
-EXPERIMENT, TAG = "holdfast-handover", "holdfast.handover"
+EXPERIMENT, TAG, NAME = "holdfast-handover", "holdfast.handover", "holdfast.handover.name"
 JOB, TUNED = "job.json", "tuned.json"
 _FOLDERS = "artifacts"
 
@@ -105,18 +106,40 @@ def _kept(base: BaseRef, home: Home) -> Artifact:
 
 
 def hand(given: Job, home: Home) -> Address:
-    """Hand a job over and return where; the same job that nobody has taken back yet keeps its place."""
+    """Hand a job over and return where; the same job that nobody has taken back yet keeps its place.
+
+    One adaptation of a name is under way at a time: other jobs that were handed over for the name under a fence are
+    ended, and the workers that still tune them write nothing more (`fencing.Lent`). Raises `Fenced`.
+    """
+    home.check_fence()
     client = tracking.client(home)
     text = _text(given)
     digest = digests.of_bytes(text)
     experiment = tracking.experiment(client, EXPERIMENT, home)
+    name = home.fence.name if isinstance(home.fence, fencing.Token) else None
+    if name is not None:
+        _end_others(client, experiment, name, digest)
     open_ones = f"attributes.status = 'RUNNING' and tags.`{TAG}` = {tracking.quoted(digest)}"
     for run in client.search_runs([experiment], open_ones, max_results=1):
         return Address(run_id=run.info.run_id, digest=digest)
-    run_id = str(client.create_run(experiment, run_name=f"tuning {digest[:12]}").info.run_id)
+    tags = {} if name is None else {NAME: name}
+    run_id = str(client.create_run(experiment, tags=tags, run_name=f"tuning {digest[:12]}").info.run_id)
     _upload(client, run_id, JOB, text, given.needed, home)
     client.set_tag(run_id, TAG, digest)  # only now can it be found
     return Address(run_id=run_id, digest=digest)
+
+
+def _end_others(client: MlflowClient, experiment: str, name: str, digest: str) -> None:
+    """End what was handed over for a name, but for the job that has the digest."""
+    running = f"attributes.status = 'RUNNING' and tags.`{NAME}` = {tracking.quoted(name)}"
+    for run in client.search_runs([experiment], running):
+        if run.data.tags.get(TAG) != digest:
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def lent(run_id: str, home: Home) -> Home:
+    """Return the home of a worker for the tuning that lies in `run_id`: it writes only while somebody waits for it."""
+    return replace(home, fence=fencing.Lent(run_id, home.tracking_uri))
 
 
 def take(address: Address, home: Home) -> Job:
@@ -139,7 +162,8 @@ def take(address: Address, home: Home) -> Job:
 
 
 def give(tuned: Tuned, run_id: str, home: Home) -> Address:
-    """Hand a tuned model back and return where."""
+    """Hand a tuned model back and return where; raises `Fenced` where nobody waits for it."""
+    home.check_fence()
     text = _text(tuned)
     _upload(tracking.client(home), run_id, TUNED, text, _parts(tuned), home)
     return Address(run_id=run_id, digest=digests.of_bytes(text))

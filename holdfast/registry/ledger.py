@@ -21,7 +21,7 @@ from holdfast import clock, digests
 from holdfast.errors import BadInput, Conflict
 from holdfast.home import Fence, Home
 from holdfast.records import Record
-from holdfast.registry import fencing, schema
+from holdfast.registry import schema
 
 
 class Promotion(Record):
@@ -98,7 +98,7 @@ class Ledger(schema.Database):
         """
         with self._begin() as connection:
             if fence is not None:
-                fencing.check(connection, fence)
+                fence.check(connection)
             wanted = {"version": version, "digest": digest, "run_id": run_id, "action": "promote"}
             return self._append(connection, name, expected_generation, {**wanted, "why": why, "who": who})
 

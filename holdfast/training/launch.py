@@ -5,6 +5,7 @@ accelerate launch --num_processes 2 -m holdfast.training.launch GIVEN.json TUNED
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast import home as homes
-from holdfast.errors import BadInput, DiskFull, Diverged, HoldfastError, OutOfMemory
+from holdfast.errors import BadInput, DiskFull, Diverged, Fenced, HoldfastError, OutOfMemory
 from holdfast.records import Assessed, Selected, Start, Tuned, Validated
 from holdfast.training import processes
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from holdfast.home import Home
     from holdfast.spec import Recipe
 
-_KINDS = {kind.__name__: kind for kind in (Diverged, OutOfMemory, DiskFull, HoldfastError)}
+_KINDS = {kind.__name__: kind for kind in (Diverged, Fenced, OutOfMemory, DiskFull, HoldfastError)}
 
 
 def asked(recipe: Recipe) -> bool:
@@ -56,6 +57,7 @@ def tune(
         "remember": [task.model_dump(mode="json") for task in remember],
         "teacher": teacher.model_dump(mode="json") if teacher else None,
         "home": str(home.path),
+        "fence": home.fence.document() if home.fence else None,
     }
     with home.store.scratch() as scratch:
         question, answer = scratch / "given.json", scratch / "tuned.json"
@@ -90,10 +92,14 @@ def main(question: Path, answer: Path) -> None:
     import torch
     from accelerate import PartialState
 
+    from holdfast.registry import fencing
     from holdfast.spec import Recipe, Remember
     from holdfast.training import tune as tuning
 
     given = json.loads(question.read_text(encoding="utf-8"))
+    home = homes.make(Path(given["home"]))
+    if given["fence"]:
+        home = dataclasses.replace(home, fence=fencing.read(given["fence"]))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     PartialState(cpu=not torch.cuda.is_available())  # the processes meet here
@@ -105,7 +111,7 @@ def main(question: Path, answer: Path) -> None:
             Start(**given["start"]),
             Recipe(**given["recipe"]),
             [Remember(**task) for task in given["remember"]],
-            homes.make(Path(given["home"])),
+            home,
             teacher=Start(**given["teacher"]) if given["teacher"] else None,
         )
         said: dict[str, Any] = {"tuned": tuned.model_dump(mode="json")}

@@ -6,8 +6,8 @@ from holdfast.decisions.book import Book
 from holdfast.decisions.records import Facts
 from holdfast.decisions.rule import Past, decide
 from holdfast.drift.settings import Monitor
-from holdfast.errors import Fenced
-from holdfast.registry.fencing import Token, under
+from holdfast.errors import Fenced, HoldfastError
+from holdfast.registry.fencing import Lent, Token, read, under
 from holdfast.registry.ledger import Ledger
 from holdfast.training import checkpoints
 from tests.registry.test_ledger import postgres  # noqa: F401 - a fixture
@@ -71,3 +71,13 @@ def test_a_checkpoint_asks_right_before_it_is_in_place(home):
     assert [path.name for path in place.iterdir()] == ["checkpoint-1"]
     checkpoints.write(place, 2, weights, {}, under(home, "toy", None).check_fence)
     assert checkpoints.newest(place).step == 2
+
+
+def test_another_process_is_told_the_same_fence():
+    for fence in (Token("toy", 3, "sqlite:///x.db"), Lent("abc", "http://127.0.0.1:1")):
+        assert read(fence.document()) == fence
+
+
+def test_a_tuning_whose_hand_over_cannot_be_asked_about_stops(tmp_path):
+    with pytest.raises(HoldfastError, match="does not tell whether this tuning is still wanted"):
+        Lent("0" * 32, f"sqlite:///{tmp_path}/none.db").check()

@@ -7,11 +7,12 @@ import pytest
 
 from holdfast import home as homes
 from holdfast import rows, spec
-from holdfast.errors import BadInput, Corrupt
+from holdfast.errors import BadInput, Corrupt, Fenced
 from holdfast.home import Home
 from holdfast.records import Artifact, Assessed, BaseRef, HeadInfo, Selected, Start, Tuned, Validated
-from holdfast.registry import handover, tracking
+from holdfast.registry import fencing, handover, tracking
 from holdfast.registry.handover import Address, Job
+from tests.registry.test_fencing import LATER, NOW, begin
 
 
 def kept(home: Home, kind: str, text: str | None = None) -> Artifact:
@@ -109,3 +110,30 @@ def test_nothing_is_taken_that_is_not_what_its_digest_says(home: Home, other: Ho
     (place / "job.json").write_text((place / "job.json").read_text().replace('"learn.train"', '"learn.other"'))
     with pytest.raises(Corrupt, match=r"job\.json"):
         handover.take(address, other)
+
+
+@pytest.mark.slow
+def test_a_worker_that_nobody_waits_for_any_more_writes_nothing(home: Home, other: Home, job: Job) -> None:
+    first = fencing.under(home, "toy", begin(home.ledger_url, NOW).token)
+    given = handover.job(job, home)
+    address = handover.hand(given, first)
+    worker = handover.lent(address.run_id, other)
+    worker.check_fence()
+    second = fencing.under(home, "toy", begin(home.ledger_url, LATER).token)
+    assert handover.hand(given, second) == address, "who takes over the same work waits for the same worker"
+    worker.check_fence()
+
+    training = given.recipe.training.model_copy(update={"seed": 8})
+    changed = given.model_copy(update={"recipe": given.recipe.model_copy(update={"training": training})})
+    newer = handover.lent(handover.hand(changed, second).run_id, other)
+    with pytest.raises(Fenced, match=f"MLflow run {address.run_id}, which is killed: nobody waits for it"):
+        worker.check_fence()
+    tuned = Tuned(adapter=kept(other, "adapter", "1"), curve=kept(other, "curve", "2"), steps=3, final_loss=0.5)
+    with pytest.raises(Fenced, match="killed"):
+        handover.give(tuned, address.run_id, worker)
+    with pytest.raises(Fenced, match="took over under token 2"):
+        handover.hand(given, first)
+    newer.check_fence()
+    handover.close(newer.fence.run_id, home, "FAILED")
+    with pytest.raises(Fenced, match="which is failed"):
+        newer.check_fence()

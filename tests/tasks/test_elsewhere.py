@@ -1,5 +1,6 @@
 """Asking for a tuning elsewhere: servers and pool must be there, a worker must begin, and a failure is told."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -9,7 +10,7 @@ from prefect.client import orchestration
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Completed, Crashed, Running, Scheduled
 
-from holdfast.errors import BadInput, HoldfastError
+from holdfast.errors import BadInput, Fenced, HoldfastError
 from holdfast.home import Home
 from holdfast.registry import handover
 from holdfast.spec import Run
@@ -102,6 +103,17 @@ def test_a_worker_that_crashes_fails_the_run_with_its_words(monkeypatch, handed,
     with pytest.raises(HoldfastError, match="crashed: out of memory"):
         ask(monkeypatch, server, home, Run(workers="gpu"))
     assert handed.closed == [("run1", "FAILED")]
+
+
+def test_who_was_overtaken_while_waiting_leaves_the_hand_over_to_the_other(monkeypatch, handed, home) -> None:
+    class Overtaken:
+        def check(self, within: Any = None) -> None:
+            raise Fenced("another took over")
+
+    server = Server(Scheduled(), Running(), Completed(message="f" * 64))
+    with pytest.raises(Fenced):
+        ask(monkeypatch, server, replace(home, fence=Overtaken()))
+    assert handed.handed == 1 and not handed.fetched and not handed.closed
 
 
 def test_one_that_failed_unseen_is_asked_for_again(monkeypatch, handed, home) -> None:

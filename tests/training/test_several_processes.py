@@ -1,9 +1,12 @@
 """Two processes on the processor, joined by gloo, make the update of one process with twice the batch."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from holdfast.errors import BadInput, HoldfastError
+from holdfast.errors import BadInput, Fenced, HoldfastError
+from holdfast.registry import fencing
 from holdfast.training import launch, processes
 
 
@@ -45,6 +48,16 @@ def test_what_goes_wrong_in_one_process_is_told(setup, still, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", ".")
     with pytest.raises(HoldfastError, match="diverged"):
         setup(start=still, training={"batch": 7, "processes": 2, "learning_rate": 1e12, "clip": 1e12}).run()
+
+
+@pytest.mark.slow
+def test_processes_of_a_run_whose_place_was_taken_write_no_checkpoint(setup, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", ".")
+    made = setup(training={"batch": 20, "processes": 2, "epochs": 1})
+    made = dataclasses.replace(made, home=fencing.under(made.home, "toy", 1))
+    with pytest.raises(Fenced, match="token 1, which the book does not know"):
+        made.run()
+    assert not list(made.home.checkpoints.glob("*/checkpoint-*"))
 
 
 def test_more_processes_than_devices_are_refused(setup, monkeypatch):
