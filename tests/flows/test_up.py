@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from benchmarks.loop.live import Live
+from benchmarks.loop.live import ROOT, Live
 from holdfast import services
 from tests.flows.conftest import sentences, write_rows
 from tests.flows.test_monitor import window
@@ -48,9 +48,9 @@ def make(folder: Path, base: Path) -> Live:
     return live
 
 
-def hint(world: Live, payload: Any, resource: str = "holdfast.model.toy") -> None:
+def hint(world: Live, payload: Any, resource: str = "holdfast.model.toy", pipeline: str = "toy") -> None:
     """Send an alarm that nobody raised."""
-    labels = {"prefect.resource.id": resource, "holdfast.pipeline": "toy"}
+    labels = {"prefect.resource.id": resource, "holdfast.pipeline": pipeline}
     event = {"event": "holdfast.drift.alarm", "resource": labels, "payload": payload, "id": str(uuid.uuid4())}
     occurred = {"occurred": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     world.ask("/api/events", [{**event, **occurred}], headers=world.csrf())
@@ -166,6 +166,25 @@ def test_no_kill_loses_anything(world: Live) -> None:
     ledger = world.call("versions", "toy")["versions"]
     assert world.champion() in {str(version["version"]) for version in ledger}
     world.until(lambda: not world.stuck(), "every slot given back")
+
+
+def test_prefect_yaml_deploys_the_same_for_every_pipeline(world: Live) -> None:
+    line = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
+    given = {"PREFECT_API_URL": f"{world.state().addresses['prefect']}/api", "HOLDFAST_HOME": str(world.home.path)}
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env={**world.environment, **given})
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {one["name"]: one["schedules"] for one in world.call("status")["deployments"]}
+    files = sorted(yaml.safe_load(file.read_text())["name"] for file in (ROOT / "pipelines").glob("*.yaml"))
+    assert sorted(name for name in found if name.startswith("adapt/")) == sorted(f"adapt/{n}" for n in [*files, "toy"])
+    assert found["monitor/demo"] and not any(one["active"] for one in found["monitor/demo"])
+    # Its automation hands a decision on to its deployment, which a worker finds: here one that the book does not know.
+    hint(world, {"decision": "0" * 64}, resource="holdfast.model.demo", pipeline="demo")
+    mine = world.until(
+        lambda: [r for r in world.runs("adapt-drift") if r["parameters"]["file"] == "pipelines/demo.yaml"], "its run"
+    )
+    world.until(lambda: world.ended("adapt-drift", 1), "its end")
+    run = next(one for one in world.runs("adapt-drift") if one["id"] == mine[0]["id"])
+    assert run["state_name"] == "NotStarted" and "there is no decision" in run["state"]["message"]
 
 
 def test_down_leaves_nothing_and_touches_nobody_else(world: Live) -> None:
