@@ -63,10 +63,16 @@ def _worker(worker: Worker) -> dict[str, Any]:
 
 
 def _deployment(one: Any, flows: dict[Any, str]) -> dict[str, Any]:
-    every = [
-        {"every": schedule.schedule.interval.total_seconds(), "active": schedule.active} for schedule in one.schedules
-    ]
-    return {"name": f"{flows[one.flow_id]}/{one.name}", "schedules": every}
+    schedules = [{**_rhythm(schedule.schedule), "active": schedule.active} for schedule in one.schedules]
+    return {"name": f"{flows[one.flow_id]}/{one.name}", "schedules": schedules}
+
+
+def _rhythm(schedule: Any) -> dict[str, Any]:
+    """Return `every`, in seconds, or the text of a `cron` or an `rrule` that somebody else gave a deployment."""
+    if hasattr(schedule, "interval"):
+        return {"every": schedule.interval.total_seconds()}
+    kind = "cron" if hasattr(schedule, "cron") else "rrule"
+    return {kind: getattr(schedule, kind)}
 
 
 def _moment(value: Any) -> str | None:

@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
+from types import SimpleNamespace
 
 import httpx
 import pytest
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
 from flows import services as running
 from flows import standing
-from flows.cli import common
+from flows.cli import common, up
 from holdfast import services
 from holdfast.errors import BadInput, Conflict
 from holdfast.home import Home
@@ -151,3 +154,16 @@ def test_a_server_that_answers_with_an_error_is_told_plainly(monkeypatch: pytest
     monkeypatch.setattr(standing, "_overview", fails)
     told = asyncio.run(standing.overview())
     assert list(told) == ["trouble"] and "Server error '500'" in told["trouble"] and "more" not in told["trouble"]
+
+
+def test_schedules_of_any_kind_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    often, nightly = IntervalSchedule(interval=timedelta(seconds=90)), CronSchedule(cron="17 3 * * *")
+    kinds = [often, nightly, RRuleSchedule(rrule="FREQ=DAILY")]
+    schedules = [SimpleNamespace(schedule=kind, active=kind is kinds[0]) for kind in kinds]
+    told = standing._deployment(SimpleNamespace(flow_id=1, name="toy", schedules=schedules), {1: "monitor"})
+    active = {"active": False}
+    wanted = [{"every": 90.0, "active": True}, {"cron": "17 3 * * *", **active}, {"rrule": "FREQ=DAILY", **active}]
+    assert told == {"name": "monitor/toy", "schedules": wanted}
+    up._show_status({"deployments": [told]}, ())
+    said = "deployment monitor/toy: every 90 s; cron 17 3 * * *, paused; rrule FREQ=DAILY, paused\n"
+    assert capsys.readouterr().out == said

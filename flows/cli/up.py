@@ -157,10 +157,16 @@ def _show_status(found: dict[str, Any], roles: tuple[str, ...]) -> None:
     for worker in found.get("workers", []):
         typer.echo(f"worker {worker['name']}: {worker['status']}, last seen {worker['last_seen']}")
     for one in found.get("deployments", []):
-        said = [f"every {s['every']:g} s{'' if s['active'] else ', paused'}" for s in one["schedules"]]
+        said = [f"{_rhythm(s)}{'' if s['active'] else ', paused'}" for s in one["schedules"]]
         typer.echo(f"deployment {one['name']}: {'; '.join(said) or 'no schedule'}")
     for run in found.get("runs", []):
         typer.echo(f"run {run['name']}: {run['state']} since {run['since']}")
+
+
+def _rhythm(schedule: dict[str, Any]) -> str:
+    if "every" in schedule:
+        return f"every {schedule['every']:g} s"
+    return next(f"{kind} {text}" for kind, text in schedule.items() if kind != "active")
 
 
 def down(home: common.HomeOption = None, json: common.JsonOption = False) -> None:

@@ -279,7 +279,7 @@ def _arguments(job: Job) -> TrainingArguments:
         disable_tqdm=True,
         report_to="none",
         use_cpu=job.model.network.device.type == "cpu",
-        gradient_checkpointing=training.gradient_checkpointing,
+        activation_checkpointing=training.gradient_checkpointing,
     )
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments
