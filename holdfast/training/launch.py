@@ -6,6 +6,7 @@ accelerate launch --num_processes 2 -m holdfast.training.launch GIVEN.json TUNED
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
 import subprocess
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from holdfast.home import Home
     from holdfast.spec import Recipe
 
+# Imported by name: a fence says whether something is written, never what, so that no stage's digest is to depend on it.
+_FENCES = "holdfast.registry.fencing"
 _KINDS = {kind.__name__: kind for kind in (Diverged, Fenced, OutOfMemory, DiskFull, HoldfastError)}
 
 
@@ -92,14 +95,13 @@ def main(question: Path, answer: Path) -> None:
     import torch
     from accelerate import PartialState
 
-    from holdfast.registry import fencing
     from holdfast.spec import Recipe, Remember
     from holdfast.training import tune as tuning
 
     given = json.loads(question.read_text(encoding="utf-8"))
     home = homes.make(Path(given["home"]))
     if given["fence"]:
-        home = dataclasses.replace(home, fence=fencing.read(given["fence"]))
+        home = dataclasses.replace(home, fence=importlib.import_module(_FENCES).read(given["fence"]))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     PartialState(cpu=not torch.cuda.is_available())  # the processes meet here
