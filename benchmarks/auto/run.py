@@ -1,6 +1,7 @@
 """Does `parameters: auto` find what should move? Writes results/auto.json, auto.md, docs/auto.md and its picture.
 
     HOLDFAST_DATA=../shared/data .venv/bin/python benchmarks/auto/run.py            # about an hour on two idle cores
+    ... --parts indonesian javanese sundanese --seeds 6 7 8 9 10                    # NusaX, as docs/auto.md shows it
     .venv/bin/python benchmarks/auto/run.py --parts input output --seeds 1          # the made shifts, one seed
     .venv/bin/python benchmarks/auto/run.py --table                                 # only the table, from what is kept
 

@@ -57,7 +57,8 @@ REGISTER = (
 BEFORE = (
     Point("data imported", "holdfast.versioning.repository._import", after=True),
     Point("data validated", "holdfast.validation.validate.validate", after=True),
-    Point("result half written", "anyio.AsyncFile.write"),  # Prefect has opened the file, which is empty
+    # Prefect has opened the file of a stage's record, which is empty.
+    Point("result half written", "builtins.open", after=True, within="prefect.filesystems.LocalFileSystem.write_path"),
 )
 BETWEEN = (Point("scores half written", "holdfast.forgetting.evaluate._write_items"),)
 END = (Point("report", "holdfast.report.write"),)

@@ -12,6 +12,7 @@ _TEACHER = {"teacher": "models:/first@champion"}
 _UNLABELLED = {"learn": {"unlabelled": "texts.csv"}}
 _SELF = {"judge": "exact", "paraphrase": "paraphrase.txt", "max_new_tokens": 3}
 _FEWER = {"training": {"batch": 4}}  # half of the rows are left out, and an epoch is to have six updates all the same
+_LONGER = {"training": {"epochs": 10}}  # updates of so few weights are cheap, and many of them pay for the looks
 # What a choice needs besides its defaults; a choice that is not named here runs with those.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "parameters/layers": {"parameters": {"layers": [0]}},
@@ -38,9 +39,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 _DECODERS: dict[str, dict[str, Any]] = {
     "words/full": {"parameters": "full"},
-    "words/lora": {"parameters": {"lora": 2}},
-    "words/prefix": {"parameters": {"prefix": 2}},
-    "words/prompt": {"parameters": {"prompt": 2}},
+    "words/lora": {"parameters": {"lora": 2}, **_LONGER},
+    "words/prefix": {"parameters": {"prefix": 2}, **_LONGER},
+    "words/prompt": {"parameters": {"prompt": 2}, **_LONGER},
     "words/self, circuit, psft, ewc": {
         "examples": {"self": _SELF},
         "parameters": {"circuit": 3},

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -156,7 +157,9 @@ def flow(folder: Path, name: str) -> dict[str, str]:
 def run_flow(point: str, home: Path, *files: Path) -> tuple[int, list[dict[str, Any]]]:
     """Run files in a home, in a process that kills itself at the named point; return (exit code, results)."""
     line = [sys.executable, "-m", "benchmarks.kill.flow", point, str(home), *map(str, files)]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    # This process may have entered a home of its own, whose addresses are in its environment.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=900, env=kept)
     if done.returncode > 0:
         print(done.stderr[-2000:], file=sys.stderr, flush=True)
     return done.returncode, [json.loads(result) for result in done.stdout.splitlines()]

@@ -42,7 +42,7 @@ def pipeline(folder: Path, row: str) -> Path:
     chosen = rows.chosen(row)
     changed = {key: {**raw[key], **own} if key == "learn" else own for key, own in chosen.items() if key != "training"}
     base = {} if rows.moves(row) else _BASE
-    return _file(folder, _taught({**raw, **base, **changed}, epochs=2.5, **chosen.get("training", {})))
+    return _file(folder, _taught({**raw, **base, **changed}, **{"epochs": 2.5, **chosen.get("training", {})}))
 
 
 def learned(file: Path) -> dict[str, Any]:
