@@ -2,14 +2,15 @@
 
 A token through the model costs 1; a trained token costs 1 and what its backward pass costs: 1 for the gradients of the
 activations above the lowest moving layer, in proportion, and 1 for those of the weights, in proportion to what moves
-(3 where everything does). Tokens are counted as they are computed, padding included. The optimiser's pass over the
-weights that move is paid by the update, not by the token: `UPDATE` tokens where everything moves, less in proportion.
+(3 where everything does). Tokens are counted as they are computed, padding included. Passes over the weights that move
+are paid by the update and by the look, not by the token: `UPDATE` and `LOOK` tokens where everything moves, less in
+proportion.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from holdfast.training.job import Job
 
 LEAST_ROWS = 40
-# AdamW and clipping read and write about 30 bytes per weight, a token costs 2 operations per weight: on processors and
-# accelerators alike a pass over the weights takes as long as one to two thousand tokens (2,200 measured on two cores).
-UPDATE = 1000
+# AdamW and clipping read and write about 30 bytes per weight, a token costs 2 operations per weight: 600 tokens' worth
+# on one kind of two-core machine, 1,050 on another. The least counts: more would promise looks that cannot be paid.
+UPDATE = 500
+# Keeping, hashing, interpolating and copying the weights of a candidate: 1,200 to 3,500 tokens' worth on the same.
+LOOK = 2000
 _BATCH = 32  # that of `inference.logits`
 _LEAST_LOOKS = 3  # at the start model, at the end, and at one candidate
 
@@ -45,33 +48,40 @@ class Plan:
         return int(self.budget * sum(self.work[:updates]))
 
 
-def make(work: Sequence[int], lengths: Sequence[Sequence[int]], settings: Control) -> Plan:
+def make(work: Sequence[int], lengths: Sequence[Sequence[int]], settings: Control, fixed: int = 0) -> Plan:
     """Return the plan for updates that cost `work`, given the lengths of each task's rows in tokens.
 
-    Where not all looks can be paid there are fewer along the way, so that one line can still be searched.
+    A look costs those, padded, and `fixed`. Where not all looks can be paid there are fewer along the way, so that one
+    line can still be searched.
     """
-    look = sum(padded(task) for task in lengths)
+    look = fixed + sum(padded(task) for task in lengths)
     affordable = int(settings.budget * sum(work)) // look
     along = min(settings.looks, max(1, affordable - 1 - _halvings(settings)))
     steps = _spread(len(work), along) if affordable >= _LEAST_LOOKS else ()
     return Plan(tuple(work), look, steps, settings.budget)
 
 
-def rows(work: Sequence[int], lengths: Sequence[Sequence[int]], settings: Control) -> list[int]:
+def rows(work: Sequence[int], lengths: Sequence[Sequence[int]], settings: Control, fixed: int = 0) -> list[int]:
     """Return how many rows of each task to look at: all, or the share that pays for the fewest looks worth having.
 
     Those are at the start model, at two points along the way, and at the interpolations that halving tries on one line:
     rows are worth more than looks, since fewer of them make chance larger. It is never under `LEAST_ROWS`.
     """
     looks = 1 + min(2, settings.looks) + _halvings(settings)
-    share = min(1.0, settings.budget * sum(work) / (looks * sum(padded(task) for task in lengths)))
+    payable = settings.budget * sum(work) / looks - fixed
+    share = min(1.0, max(0.0, payable) / sum(padded(task) for task in lengths))
     return [max(int(share * len(task)), min(len(task), LEAST_ROWS)) for task in lengths]
 
 
 def padded(lengths: Sequence[int]) -> int:
     """Return the tokens that inference computes for texts of these lengths, padding included."""
     batches = inference.batches_by_length(lengths, _BATCH)
-    return sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    return sum(computed(lengths[i] for i in batch) * len(batch) for batch in batches)
+
+
+def computed(lengths: Iterable[int]) -> int:
+    """Return the width of a batch of texts of these lengths: that of the longest, up to the next `MULTIPLE`."""
+    return -(-max(lengths) // inference.MULTIPLE) * inference.MULTIPLE
 
 
 def training_work(job: Job) -> list[int]:
@@ -80,7 +90,7 @@ def training_work(job: Job) -> list[int]:
     per_token, per_update, found, first = cost_of_a_trained_token(job), cost_of_an_update(job), [], job.batches.epoch
     for epoch in range(math.ceil(job.training.epochs)):
         job.batches.epoch = epoch
-        found += [len(batch) * max(job.pool.lengths[i] for i in batch) for batch in job.batches]
+        found += [len(batch) * computed(job.pool.lengths[i] for i in batch) for batch in job.batches]
     job.batches.epoch = first
     return [math.ceil(per_token * tokens + per_update) for tokens in found[:updates]]
 
@@ -96,6 +106,11 @@ def cost_of_a_trained_token(job: Job) -> float:
 def cost_of_an_update(job: Job) -> float:
     """Return what the optimiser's pass costs at every update, in forward passes of a token."""
     return UPDATE * moved_share(job)
+
+
+def cost_of_a_look(job: Job) -> int:
+    """Return what a look costs beside its rows, in forward passes of a token: the passes over the weights that move."""
+    return math.ceil(LOOK * moved_share(job))
 
 
 def moved_share(job: Job) -> float:

@@ -36,14 +36,14 @@ class Watcher:
         self.job, self.attempt, self.settings = job, attempt, given.recipe.control
         self.start = {name: p.detach().cpu().clone() for name, p in job.moving.items()}
         self.journal = Journal(job.root, job.machine)
-        work = plan.training_work(job)
+        work, fixed = plan.training_work(job), plan.cost_of_a_look(job)
         parts = (job.model, given.start, given.validated, given.recipe, given.remember, given.home)
         looker: type[Watch] | type[AnswerWatch] = AnswerWatch if job.model.generates else Watch
         whole = looker(*parts)
         everything = whole.lengths()
-        limits = dict(zip(whole.keys, plan.rows(work, everything, self.settings), strict=True))
+        limits = dict(zip(whole.keys, plan.rows(work, everything, self.settings, fixed), strict=True))
         self.watch = looker(*parts, limits, job.prefix)
-        self.plan = plan.make(work, self.watch.lengths(), self.settings)
+        self.plan = plan.make(work, self.watch.lengths(), self.settings, fixed)
         names = ["target", *(task.name for task in given.remember)]
         looked = zip(self.watch.lengths(), everything, strict=True)
         self.rows = {name: [len(some), len(every)] for name, (some, every) in zip(names, looked, strict=True)}

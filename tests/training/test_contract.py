@@ -121,6 +121,7 @@ def test_the_budget_holds_in_work(conflict) -> None:
 
 
 def test_a_budget_that_pays_for_no_look_is_said_and_changes_nothing(conflict, monkeypatch) -> None:
+    monkeypatch.setattr(plan, "LOOK", 0)
     monkeypatch.setattr(plan, "UPDATE", 0)  # a model this small spends all its time there
     tuning = conflict(control={"budget": 0.05})
     tuned = tuning.run()
@@ -204,6 +205,7 @@ def test_every_kind_of_tuning_can_be_drawn_back_and_written(conflict, kind: str)
 
 def test_too_large_valid_sets_are_sampled_and_that_is_said(conflict, monkeypatch) -> None:
     monkeypatch.setattr(plan, "LEAST_ROWS", 8)
+    monkeypatch.setattr(plan, "LOOK", 0)
     monkeypatch.setattr(plan, "UPDATE", 0)
     tuning = conflict(control={"budget": 0.3, "attempts": 1})
     (attempt,) = told(tuning, tuning.run())["attempts"]
