@@ -129,6 +129,7 @@ class Training(Section):
     decoder's rows end to end instead of padding them; no row sees another. `gradient_checkpointing` computes what
     happens inside a layer again in the backward pass instead of keeping it: less memory, more time, the same numbers.
     `frozen_weights: 4bit` holds the frozen linear weights of layers in 4 bits (`holdfast.training.quantized`).
+    `compile` has `torch.compile` compile the layers (`holdfast.training.compiled`): for long tunings on an accelerator.
     """
 
     epochs: float = Field(4, gt=0)
@@ -147,6 +148,7 @@ class Training(Section):
     packing: bool = False
     gradient_checkpointing: bool = False
     frozen_weights: Literal["whole", "4bit"] = "whole"
+    compile: bool = False
 
     @field_validator("prefix_cache", mode="before")
     @classmethod

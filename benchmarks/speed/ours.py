@@ -24,12 +24,14 @@ class Tuning:
     place: home.Home
     learn: dict[str, Any]
 
-    def run(self) -> Tuned:
+    def run(self, progress: tune.Progress | None = None) -> Tuned:
         """Tune."""
-        return tune.tune(*self.given)
+        return tune.tune(*self.given, progress)
 
 
-def classifier(parameters: dict[str, Any], epochs: float, seed: int, rate: float, count: int = 500) -> Tuning:
+def classifier(
+    parameters: dict[str, Any], epochs: float, seed: int, rate: float, count: int = 500, **training: Any
+) -> Tuning:
     """Return the tuning of MiniLM to NusaX English.
 
     Nobody looks at the validation rows here, so there is one: the rivals do not evaluate on the way either.
@@ -37,7 +39,7 @@ def classifier(parameters: dict[str, Any], epochs: float, seed: int, rate: float
     train, valid = world.nusax("train")[:count], world.nusax("valid")[:1]
     learn = {"train": "a.csv", "head": "mood"}
     raw = {"name": "t", "start": {"model": "x"}, "learn": learn, "parameters": parameters}
-    return _tuning(world.encoder_folder(), raw, epochs, seed, rate, train, valid, "classification")
+    return _tuning(world.encoder_folder(), raw, epochs, seed, rate, train, valid, "classification", **training)
 
 
 def decoder(folder: Path, parameters: dict[str, Any], epochs: float, seed: int, rate: float, count: int) -> Tuning:
@@ -57,6 +59,7 @@ def _tuning(
     train: list[dict[str, str]],
     valid: list[dict[str, str]],
     task: Any,
+    **more: Any,
 ) -> Tuning:
     temporary = Path(tempfile.mkdtemp(prefix="holdfast-speed-"))
     place = home.make(temporary / "home")
@@ -67,6 +70,7 @@ def _tuning(
         "max_length": world.LENGTH if task == "classification" else 1024,
         "seed": seed,
         "precision": "bf16",
+        **more,
     }
     control = {"enabled": False}
     pipeline = spec.parse({**raw, "training": training, "control": control}, temporary / "p.yaml")

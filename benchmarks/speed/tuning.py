@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import os
+import statistics
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +75,22 @@ def memory(epochs: float) -> dict[str, Side]:
         "Trainer, full, grouped": _rival(epochs, grouped=True),
         "nothing": lambda repetition: world.timed(lambda: __import__("transformers").Trainer)[1],
     }
+
+
+def compiled(epochs: float) -> dict[str, Side]:
+    """Every weight of MiniLM, with and without `torch.compile`, which has compiled nothing before."""
+
+    def side(wanted: bool) -> Side:
+        def work(repetition: int) -> dict[str, Any]:
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled-")
+            ends: list[float] = []
+            tuning = ours.classifier({"full": {}}, epochs, repetition + 1, RATE, compile=wanted)
+            _, cost = world.timed(lambda: tuning.run(lambda *told: ends.append(time.perf_counter())))
+            return cost | {"update": statistics.median(b - a for a, b in itertools.pairwise(ends))}
+
+        return work
+
+    return {"as it is": side(False), "compiled": side(True)}
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 from holdfast import inference, rows
 from holdfast.errors import Diverged, HoldfastError
 from holdfast.generation import decoders, encoding, likelihood
-from holdfast.training import batches, checkpoints, dropout, modes, processes, randomness, rates, restoring
+from holdfast.training import batches, checkpoints, compiled, dropout, modes, processes, randomness, rates, restoring
 from holdfast.training.forward import Forward, TokenForward
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class TuningTrainer(Trainer):
         self.add_callback(_Rhythm(self))
         self._terms: dict[str, float] = {}
         self._share = 1.0
+        self._layers = compiled.Layers(job.model, job.training.compile)
         self._dropout = dropout.Dropout(job.model.network, job.training.seed + processes.number())
 
     # What a step learns from, and its loss
@@ -68,9 +69,7 @@ class TuningTrainer(Trainer):
         """
         terms: dict[str, float] = {}
         total = torch.zeros((), device=self.args.device)
-        # What is computed again in the backward pass must drop the same: torch sees to that for its own dropout only.
-        own = self.args.device.type == "cpu" and not self.job.training.gradient_checkpointing
-        with self._dropout.drawing(self.state.global_step) if own else nullcontext():
+        with self._dropping(), self._layers.while_training():
             parts = batches.parts(inputs, self.job.training.accumulate * processes.count())
             for part, share in processes.own(parts):
                 self._share = share
@@ -81,6 +80,13 @@ class TuningTrainer(Trainer):
         processes.add_up_gradients(list(self.job.slices.stepped.values()))
         self._terms = processes.add_up(terms)
         return processes.total(total)
+
+    def _dropping(self) -> AbstractContextManager[None]:
+        # What is computed again in the backward pass must drop the same: torch sees to that for its own dropout only.
+        # Nor can draws that torch does not make be compiled.
+        training = self.job.training
+        own = self.args.device.type == "cpu" and not training.gradient_checkpointing and not training.compile
+        return self._dropout.drawing(self.state.global_step) if own else nullcontext()
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
