@@ -3,12 +3,13 @@
 import json
 
 import pytest
+from torch._dynamo.utils import counters
 from transformers.models.llama.modeling_llama import LlamaAttention
 
 from holdfast import bases, rows, selection, spec
 from holdfast.importance import assess
 from holdfast.records import Start, Validated
-from holdfast.training import tune
+from holdfast.training import compiled, tune
 
 TRAINING = {"epochs": 3, "batch": 5, "learning_rate": 1e-3, "precision": "fp32", "max_length": 40}
 LORA = {"lora": {"r": 2, "layers": [-1]}}
@@ -80,4 +81,15 @@ def test_layers_computed_again_learn_the_same(tmp_path, home, make_folder, monke
     updates = len(again["steps"])
     assert len(calls) - 2 * seen == 2 * updates, "each of two layers once more per update"
     for a, b in zip(again["steps"], plain["steps"], strict=True):
+        assert all(a[key] == pytest.approx(b[key], abs=1e-5, rel=1e-5) for key in a)
+
+
+@pytest.mark.parametrize(("shape", "more"), [("qwen3", {}), ("llama", {"gradient_checkpointing": True})], ids=str)
+def test_compiled_layers_learn_the_same(shape, more, tmp_path, home, make_folder, monkeypatch) -> None:
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    given = (shape, {"layers": [1]}, {}, "on", tmp_path, home, make_folder)
+    counters.clear()
+    plain, fast = curve(*given), curve(*given, compile=True, **more)
+    assert counters["stats"]["unique_graphs"] in (1, 2) and not counters["graph_break"]
+    for a, b in zip(fast["steps"], plain["steps"], strict=True):
         assert all(a[key] == pytest.approx(b[key], abs=1e-5, rel=1e-5) for key in a)
