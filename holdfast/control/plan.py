@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from holdfast.training.job import Job
 
 LEAST_ROWS = 40
-# AdamW and clipping read and write about 30 bytes per weight, a token costs 2 operations per weight: 600 tokens' worth
-# on one kind of two-core machine, 1,050 on another. The least counts: more would promise looks that cannot be paid.
-UPDATE = 500
+# AdamW and clipping read and write about 30 bytes per weight, a token costs 2 operations per weight: 1,000 tokens' worth
+# on one kind of two-core machine, 1,500 on another. The least counts: more would promise looks that cannot be paid.
+UPDATE = 1000
 # Keeping, hashing, interpolating and copying the weights of a candidate: 1,200 to 3,500 tokens' worth on the same.
 LOOK = 2000
 _BATCH = 32  # that of `inference.logits`
