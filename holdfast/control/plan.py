@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from holdfast.training.job import Job
 
 LEAST_ROWS = 40
-# AdamW and clipping read and write about 30 bytes per weight, a token costs 2 operations per weight: 1,000 tokens' worth
-# on one kind of two-core machine, 1,500 on another. The least counts: more would promise looks that cannot be paid.
+# AdamW and clipping read and write about 30 bytes per weight, a token costs 2 operations per weight: they are worth
+# 1,000 tokens on one kind of two-core machine, 1,500 on another. The least counts: more promises what cannot be paid.
 UPDATE = 1000
 # Keeping, hashing, interpolating and copying the weights of a candidate: 1,200 to 3,500 tokens' worth on the same.
 LOOK = 2000
+_SAMPLED = 0.9  # of the rows that could be paid: batches of a sample pad more than those of all rows
 _BATCH = 32  # that of `inference.logits`
 _LEAST_LOOKS = 3  # at the start model, at the end, and at one candidate
 
@@ -69,7 +70,8 @@ def rows(work: Sequence[int], lengths: Sequence[Sequence[int]], settings: Contro
     """
     looks = 1 + min(2, settings.looks) + _halvings(settings)
     payable = settings.budget * sum(work) / looks - fixed
-    share = min(1.0, max(0.0, payable) / sum(padded(task) for task in lengths))
+    share = max(0.0, payable) / sum(padded(task) for task in lengths)
+    share = 1.0 if share >= 1 else _SAMPLED * share
     return [max(int(share * len(task)), min(len(task), LEAST_ROWS)) for task in lengths]
 
 

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from holdfast import models, selection, spec
@@ -32,7 +33,7 @@ def test_there_are_fewer_looks_along_the_way_before_there_are_fewer_rows() -> No
 
 def test_fewer_rows_are_looked_at_where_not_even_six_looks_can_be_paid() -> None:
     lengths = [[8] * 100, [8] * 200]
-    assert plan.rows([400] * 100, lengths, SETTINGS) == [83, 166], "0.3 * 40000 / (6 * 2400) is five sixths"
+    assert plan.rows([400] * 100, lengths, SETTINGS) == [75, 150], "90% of 0.3 * 40000 / (6 * 2400) rows"
     assert plan.rows([80] * 100, lengths, SETTINGS) == [40, 40], "a handful of rows decides nothing"
 
 
@@ -44,10 +45,24 @@ def test_where_three_looks_can_be_paid_there_is_one_at_the_end_and_else_none() -
 
 def test_what_a_look_costs_beside_its_rows_leaves_less_for_them() -> None:
     lengths = [[8] * 100, [8] * 200]
-    assert plan.rows([400] * 100, lengths, SETTINGS, fixed=800) == [50, 100], "0.3 * 40000 / 6 - 800 of 2400 is a half"
+    assert plan.rows([400] * 100, lengths, SETTINGS, fixed=800) == [45, 90], "90% of 0.3 * 40000 / 6 - 800 of 2400"
     assert plan.rows([400] * 100, lengths, SETTINGS, fixed=9000) == [40, 40]
     made = plan.make([400] * 100, [[8] * 50, [8] * 100], SETTINGS, fixed=800)
     assert (made.look, made.steps) == (2000, (50, 100))
+
+
+def test_six_looks_at_a_sample_can_be_paid_though_it_pads_more() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        lengths = [[int(n) for n in rng.gamma(5, 4, 400).clip(3, 128)] for _ in range(2)]
+        work = [int(rng.integers(1800, 3600)) for _ in range(100)]
+        counts = plan.rows(work, lengths, SETTINGS, fixed=2000)
+        assert max(counts) < 400
+        some = [
+            [task[i] for i in rng.choice(400, count, replace=False)]
+            for task, count in zip(lengths, counts, strict=True)
+        ]
+        assert len(plan.make(work, some, SETTINGS, fixed=2000).steps) == 2
 
 
 def job(model, chosen: Selection, pool, batches, epochs: float) -> SimpleNamespace:
