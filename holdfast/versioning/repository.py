@@ -94,6 +94,7 @@ def _import(home: Home, sources: list[Path]) -> dict[Path, Import]:
     folder.mkdir(exist_ok=True)
     with Repo(str(home.data.resolve())) as repo, lock_repo(repo):
         repo.state.set_link = _keep_no_list  # DVC's list of links is a database of pickles, and nothing here reads it
+        _mend(repo, folder)
         stages = {source: _stage(repo, folder, source) for source in sources}
         if stages:
             repo.reproduce([str(stage) for stage in stages.values()], single_item=True)
@@ -102,6 +103,26 @@ def _import(home: Home, sources: list[Path]) -> dict[Path, Import]:
 
 def _keep_no_list(path: str, inode: int, mtime: str) -> None:
     """Stand in for DVC's `State.set_link`."""
+
+
+def _mend(repo: Any, folder: Path) -> None:
+    """Remove what a killed process left behind: DVC writes both in place, and does not start beside a torn one.
+
+    Whoever holds DVC's lock is alone here, so that every other process in DVC's list of readers and writers is dead.
+    """
+    (Path(repo.tmp_dir) / "rwlock").unlink(missing_ok=True)
+    for stage in folder.glob("*.dvc"):
+        if not _whole(stage):
+            _log.warning("%s: a process was killed while DVC wrote it; it is made anew", stage)
+            stage.unlink()
+
+
+def _whole(stage: Path) -> bool:
+    """Say whether a stage file ends as DVC ends it: with the name of its output."""
+    try:
+        return bool(yaml.safe_load(stage.read_bytes())["outs"][-1]["path"] == stage.stem)
+    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError):
+        return False
 
 
 def _stage(repo: Any, folder: Path, source: Path) -> Path:

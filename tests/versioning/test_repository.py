@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import subprocess
@@ -21,6 +22,7 @@ print("held", flush=True)
 time.sleep(float(sys.argv[2]))
 lock.close()
 """
+OUTPUT = "the output"
 
 
 @contextlib.contextmanager
@@ -75,6 +77,35 @@ def test_a_changed_source_is_imported_anew_and_the_old_bytes_stay(home, source):
     assert old.path.read_bytes() == before
     source.write_bytes(before)
     assert repository.imported(home, [source])[source] == old
+
+
+TORN = {  # how files of DVC's lie when the process that wrote them is killed: opened and not yet written, or in part
+    "list of readers and writers, empty": (".dvc/tmp/rwlock", lambda text: ""),
+    "list of readers and writers, in part": (".dvc/tmp/rwlock", lambda text: '{"write": {"'),
+    "list that names a process number used anew": (
+        ".dvc/tmp/rwlock",
+        lambda text: json.dumps({"write": {OUTPUT: {"pid": os.getppid(), "cmd": "repro"}}}),
+    ),
+    "stage, empty": ("imports/*.dvc", lambda text: ""),
+    "stage, in part": ("imports/*.dvc", lambda text: text[: text.index("outs") + 9]),
+    "stage, but for the last letters": ("imports/*.dvc", lambda text: text.rstrip()[:-3]),
+}
+
+
+@pytest.mark.parametrize("torn", TORN)
+@pytest.mark.parametrize("again", ["the same", "another"])
+def test_what_a_killed_process_left_in_part_is_mended(home, source, torn, again, impatient_dvc, monkeypatch):
+    found = repository.imported(home, [source])
+    monkeypatch.setattr(repository, "LOCK_TIMEOUT", 1.0)
+    where, tear = TORN[torn]
+    other = source.with_name("other.csv")
+    other.write_text("text,label\nc,d\n")
+    (output,) = (path for path in (home.data / "imports").iterdir() if path.suffix == ".csv")
+    (place,) = home.data.glob(where)
+    place.write_text(tear(place.read_text()).replace(OUTPUT, str(output)))
+    wanted = source if again == "the same" else other
+    assert repository.imported(home, [wanted])[wanted].md5 == md5(wanted)
+    assert repository.imported(home, [source, other])[source] == found[source]
 
 
 def test_nothing_to_do_is_quick_and_changes_nothing(home, source):
