@@ -1,7 +1,7 @@
 """What Holdfast's tuning, assessment and evaluation cost beside what a user would pick instead, at its best setting.
 
     HOLDFAST_DATA=../shared/data .venv/bin/python benchmarks/speed/run.py             # about 25 minutes on two cores
-    ... run.py --only top-layers lora    # some sections;  --again measures them anew
+    ... run.py --only top-layers lora    # some sections;  --again measures them anew;  `compiled` only where named
     ... run.py --seconds 100             # stop after the measurement that ends beyond it; the same command goes on
     ... run.py --table                   # only the table, from the numbers kept
 
@@ -30,6 +30,7 @@ os.environ["OMP_NUM_THREADS"] = "2"
 
 from benchmarks.speed import sections, table, world
 
+_USUAL = [name for name, section in sections.ALL.items() if not section.extra]
 RESULTS = world.ROOT / "benchmarks" / "results" / "speed.json"
 
 
@@ -101,7 +102,7 @@ def child(name: str, side: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(sections.ALL), default=list(sections.ALL))
+    parser.add_argument("--only", nargs="+", choices=list(sections.ALL), default=_USUAL)
     parser.add_argument("--again", action="store_true", help="forget what is kept of these sections")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--repetitions", type=int, default=5, help="at most so many of every side, for a first look")

@@ -13,12 +13,16 @@ Sides = Callable[[], dict[str, Side]]
 
 @dataclass(frozen=True)
 class Section:
-    """`make` gives the sides, `names` are theirs in order; with `alone` each side runs in a process of its own."""
+    """`make` gives the sides, `names` are theirs in order.
+
+    With `alone` each side runs in a process of its own; what is `extra` is measured only where it is asked for.
+    """
 
     make: Sides
     names: tuple[str, ...]
     repetitions: int = 5
     alone: bool = False
+    extra: bool = False
     warm: Callable[[], None] = lambda: None
 
     def sides(self) -> dict[str, Side]:
@@ -86,7 +90,7 @@ ALL: dict[str, Section] = {
     "top-layers, 10 epochs": Section(_of("tuning", "top_layers", 10), ("holdfast",), warm=_warm_tuning),
     "lora": Section(_of("tuning", "lora", 2), _LORA, warm=_warm_tuning),
     "memory": Section(_of("tuning", "memory", 0.5), _MEMORY, repetitions=1, alone=True),
-    "compiled": Section(_of("tuning", "compiled", 1), _COMPILED, repetitions=1, alone=True),
+    "compiled": Section(_of("tuning", "compiled", 1), _COMPILED, repetitions=1, alone=True, extra=True),
     "decoder": _plain("tuning", "decoder", _TRL),
     "fisher": _plain("assessment", "fishers", _FISHER),
     "decomposition": _plain("assessment", "decomposition", _HEADS),
