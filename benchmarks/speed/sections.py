@@ -76,6 +76,7 @@ _MEMORY = (
     "nothing", "holdfast, LoRA", "holdfast, CT-SFT", "holdfast, FISH mask", "holdfast, top two layers",
     "holdfast, full", "Trainer, full", "Trainer, full, grouped",
 )  # fmt: skip
+_PARTS = ("top two layers", "LoRA")
 _COMPILED = ("as it is", "compiled")
 _TRL = ("holdfast", "SFTTrainer, padded", "SFTTrainer, grouped", "SFTTrainer, packed")
 _LIKELIHOOD = ("holdfast", "holdfast, fp32", "lm-eval, bf16", "lm-eval, fp32")
@@ -89,6 +90,7 @@ ALL: dict[str, Section] = {
     "top-layers": Section(_of("tuning", "top_layers", 4), _TOP, warm=_warm_tuning),
     "top-layers, 10 epochs": Section(_of("tuning", "top_layers", 10), ("holdfast",), warm=_warm_tuning),
     "lora": Section(_of("tuning", "lora", 2), _LORA, warm=_warm_tuning),
+    "parts": Section(_of("phases", "sides"), _PARTS, warm=_warm_tuning),
     "memory": Section(_of("tuning", "memory", 0.5), _MEMORY, repetitions=1, alone=True),
     "compiled": Section(_of("tuning", "compiled", 1), _COMPILED, repetitions=1, alone=True, extra=True),
     "decoder": _plain("tuning", "decoder", _TRL),

@@ -83,7 +83,7 @@ def page(document: dict[str, Any]) -> str:
     lines += [_limit(kept, *limit) for limit in LIMITS]
     lines += [_memory(kept), ""]
     lines += ["Seconds (for memory, MiB) are medians; **bold** is a bar that was missed.", ""]
-    for extra in (_ten, _accuracy, _scores, _where):
+    for extra in (_ten, _parts, _accuracy, _scores, _where):
         lines += extra(kept)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -140,6 +140,19 @@ def _ten(kept: Kept) -> list[str]:
         f"Ten epochs of the top two layers took Holdfast {ours:.1f} s. Against 2.5 times what four epochs took the "
         f"others (a little more than ten would, for loading the model is in it): {said}.", "",
     ]  # fmt: skip
+
+
+def _parts(kept: Kept) -> list[str]:
+    """Where the time of ours goes: what no lever is left for stands beside what there still may be one for."""
+    lines = []
+    for side, found in kept.get("parts", {}).items():
+        if not found:
+            continue
+        medians = {part: statistics.median(one[part] for one in found) for part in found[0]}
+        whole = medians.pop("seconds")
+        said = ", ".join(f"{part} {value:.2f}" for part, value in sorted(medians.items(), key=lambda own: -own[1]))
+        lines.append(f"- {side}, {whole:.1f} s: {said}")
+    return ["Where Holdfast's own seconds go:", "", *lines, ""] if lines else []
 
 
 def _accuracy(kept: Kept) -> list[str]:
