@@ -34,8 +34,8 @@ demo-loop: install
 	$(BIN)/python data/make_loop.py --out $(DEMO_HOME)-loop.csv
 	$(BIN)/holdfast backtest benchmarks/loop/made.yaml --stream $(DEMO_HOME)-loop.csv --every 28d --home $(DEMO_HOME)-loop --out $(DEMO_HOME)-loop/out
 
-# Two workers of one thread each: on two cores that is faster than one worker of two threads.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Workers of one thread each: on two cores that is faster than threads; the third works while tests of servers wait.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: install
 	$(PYTEST)

@@ -25,10 +25,10 @@ def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], 
     told = known.tell(file, overrides, home)
     if told is not None:
         return told
+    files = needed(file, overrides, home)
     early.begin()
     server.end_with_us()
-
-    for path in needed(file, overrides, home):
+    for path in files:
         announce(f"{path}: makes the start model of {file}; running it first")
     return Result(**asyncio.run(plain(adapt)(str(file), overrides, str(home.path))))
 
@@ -41,11 +41,13 @@ def check_made(path: Path, result: dict[str, Any], file: str) -> None:
 
 
 def needed(file: Path, overrides: list[str], home: Home) -> list[Path]:
-    """Return the files to run before `file`, the first one first."""
+    """Return the files to run before `file`, the first one first, all of whose data are there by a glance."""
     from holdfast.registry import versions
+    from holdfast.versioning import prepare
 
     files: list[Path] = []
     pipeline = spec.load(file, overrides)
+    prepare.glance(pipeline.learn, pipeline.remember)
     while pipeline.start.made_by and pipeline.start.model.startswith(_MODELS):
         name = pipeline.start.model.removeprefix(_MODELS).replace("/", "@").partition("@")[0]
         if versions.exists(name, home):
@@ -55,4 +57,5 @@ def needed(file: Path, overrides: list[str], home: Home) -> list[Path]:
             raise BadInput("start models are made by each other in a circle", file=made_by, key="start.made_by")
         files.insert(0, made_by)
         pipeline = spec.load(made_by)
+        prepare.glance(pipeline.learn, pipeline.remember)
     return files

@@ -8,11 +8,13 @@ os.environ.update(
     MLFLOW_DISABLE_TELEMETRY="true",
     GX_ANALYTICS_ENABLED="false",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    TORCHINDUCTOR_COMPILE_THREADS="1",  # no pool of processes for a handful of small kernels
     TOKENIZERS_PARALLELISM="false",
     MPLBACKEND="Agg",
 )
 os.environ.pop("HOLDFAST_HOME", None)
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,15 @@ from holdfast.records import BaseRef, Start
 ROOT = Path(__file__).resolve().parents[1]
 OPINIONS = ["good", "bad", "fine", "awful", "great", "poor", "nice", "nasty", "bagus", "buruk", "enak", "jelek"]
 WORDS = [*OPINIONS, "the", "a", "is", "was", "movie", "food", "service", "very", "not", "and"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that talk to servers, then those with slow tests: no worker has one left at the end."""
+    weight: Counter[Path] = Counter()
+    for item in items:
+        kinds = {mark.name for mark in item.iter_markers()}
+        weight[item.path] = max(weight[item.path], 2 * ("service" in kinds) + ("slow" in kinds))
+    items.sort(key=lambda item: -weight[item.path])
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ Interrupted anywhere, it continues from its last checkpoint to the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast import adapters, faults, inference, models, parts, rows, selection
+from holdfast import adapters, faults, inference, memory, models, parts, rows, selection
 from holdfast.control import attempts, search, trajectory
 from holdfast.control.watcher import Watcher, needed
 from holdfast.errors import Diverged, OutOfMemory
@@ -174,21 +174,23 @@ def _continued(work: job.Job, watcher: Watcher | None) -> int:
     if watcher is not None:
         running.add_callback(watcher.callback())
     if found is None:
-        with _cast(work):
+        with _ready(work):
             running.train()
         return int(running.state.global_step)
     restoring.check(work, found)
     if restoring.is_last(work, found):
         restoring.weights(work, found)
         return found.step
-    with _cast(work):
+    with _ready(work):
         running.train(resume_from_checkpoint=str(found.folder))
     return int(running.state.global_step)
 
 
-def _cast(work: job.Job) -> AbstractContextManager[None]:
-    """Cast frozen weights for bf16 once, not at every step."""
-    return inference.cast_once(work.model.network, work.training.precision, work.moving.values())
+@contextmanager
+def _ready(work: job.Job) -> Iterator[None]:
+    """Cast frozen weights for bf16 once, not at every step, and look for garbage only in what is made from now on."""
+    with memory.settled(), inference.cast_once(work.model.network, work.training.precision, work.moving.values()):
+        yield
 
 
 def _finish(used: _Tuning, chosen: selection.Selection, given: job.Given, found: Artifact | None) -> Tuned:

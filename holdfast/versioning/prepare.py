@@ -51,6 +51,13 @@ def prepare(learn: Learn, remember: Sequence[Remember], seed: int, home: Home) -
     return versions
 
 
+def glance(learn: Learn, remember: Sequence[Remember]) -> None:
+    """Raise `BadInput` for a dataset that is unknown or a file that is missing or no table, reading and fetching none."""
+    for section in (learn, *remember):
+        for _, ref in _refs(section):
+            _named(ref)
+
+
 def plain_rows(ref: str, home: Home) -> list[Row]:
     """Return the rows of a registered dataset or a path as they are, with every column; raises `BadInput` as above."""
     source = _resolve(ref, home)
@@ -76,14 +83,20 @@ def _refs(section: Learn | Remember) -> Iterator[tuple[str, str]]:
 
 
 def _resolve(ref: str, home: Home) -> _Source:
-    """Return what a reference stands for: a path where it has a known suffix or exists, else a registered name."""
+    found = _named(ref)
+    if isinstance(found, Path):
+        return _Source(ref, (found.resolve(),), None)
+    return _Source(ref, tuple(registry.fetch(ref, home)), found)
+
+
+def _named(ref: str) -> Path | registry.Dataset:
+    """Return what a reference stands for: a path where it has a known suffix or exists, else a registered dataset."""
     path = Path(ref).expanduser()
     if ref not in registry.load() and (path.suffix.lower() in tables.SUFFIXES or path.exists()):
         tables.suffix_of(path)
         tables.check_file(path, path)
-        return _Source(ref, (path.resolve(),), None)
-    dataset = registry.find(ref)
-    return _Source(ref, tuple(registry.fetch(ref, home)), dataset)
+        return path
+    return registry.find(ref)
 
 
 def _read(source: _Source, copies: dict[Path, repository.Import]) -> list[Row]:

@@ -39,9 +39,8 @@ def _nothing_runs_in(home: Path) -> bool:
 
 
 def test_killed_in_mid_epoch_and_again_between_ledger_and_alias(tmp_path: Path) -> None:
-    first, files = world.make(tmp_path), [world.pipeline(tmp_path, method) for method in METHODS]
-    assert trials.run_flow("", tmp_path / "first", first)[0] == 0
-    whole, home = (trials.copy(tmp_path / "first", tmp_path / name) for name in ("whole", "home"))
+    world.make(tmp_path)  # with `first.yaml`, which makes what both start from
+    files, whole, home = [world.pipeline(tmp_path, method) for method in METHODS], tmp_path / "whole", tmp_path / "home"
     for file in files:
         for point in POINTS:
             assert trials.run_flow(point, home, file)[0] == -signal.SIGKILL, point

@@ -52,32 +52,36 @@ def command(tmp_path: Path) -> Run:
 @pytest.fixture
 def several(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
     """Run several jobs ({file, set, before}) in one process, so that Prefect's server starts once."""
-
-    def call(*jobs: dict[str, Any], code: Path = ROOT) -> list[dict[str, Any]]:
-        text = "".join(json.dumps(job, default=str) + "\n" for job in jobs)
-        line = [sys.executable, "-c", _DRIVER, str(tmp_path / "home")]
-        environment = {**os.environ, "PYTHONPATH": str(code)}
-        done = subprocess.run(
-            line, input=text, cwd=tmp_path, capture_output=True, text=True, timeout=900, env=environment
-        )
-        found = [json.loads(answer) for answer in done.stdout.splitlines()]
-        assert len(found) == len(jobs), done.stdout + done.stderr
-        return found
-
-    return call
+    return lambda *jobs: drive(tmp_path, *jobs)
 
 
 @pytest.fixture
 def toy(tmp_path: Path, tiny_base: Path) -> Path:
     """A pipeline file in a folder outside the checkout that learns a toy sentiment task on the tiny encoder."""
-    folder = tmp_path / "project"
+    return project(tmp_path, tiny_base)
+
+
+def drive(place: Path, *jobs: dict[str, Any], code: Path = ROOT) -> list[dict[str, Any]]:
+    """Run jobs ({file, set, before}) in one process, in the home `home` of a folder; return their results."""
+    text = "".join(json.dumps(job, default=str) + "\n" for job in jobs)
+    line = [sys.executable, "-c", _DRIVER, str(place / "home")]
+    environment = {**os.environ, "PYTHONPATH": str(code)}
+    done = subprocess.run(line, input=text, cwd=place, capture_output=True, text=True, timeout=900, env=environment)
+    found = [json.loads(answer) for answer in done.stdout.splitlines()]
+    assert len(found) == len(jobs), done.stdout + done.stderr
+    return found
+
+
+def project(place: Path, base: Path) -> Path:
+    """Write the toy sentiment task into the folder `project` of a folder; return its pipeline file."""
+    folder = place / "project"
     folder.mkdir()
     write_rows(folder / "train.csv", sentences(range(0, 40)))
     write_rows(folder / "valid.csv", sentences(range(40, 50)))
     write_rows(folder / "test.csv", sentences(range(50, 90)))
     spec = {
         "name": "toy",
-        "start": {"model": str(tiny_base)},
+        "start": {"model": str(base)},
         "learn": {"train": "train.csv", "valid": "valid.csv", "test": "test.csv"},
         "assess": {"examples": 16},
         "training": {"epochs": 8, "learning_rate": 3e-3, "precision": "fp32"},

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.flows.conftest import drive, project
 from tests.security.pickles import pickled_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,69 +76,85 @@ def test_one_file_in_one_judged_version_out_from_a_third_folder(command: Callabl
 
 # With nothing to do, Prefect is not asked, so that no server has to be started.
 _NO_FLOW = "from prefect import Flow; call, Flow.__call__ = Flow.__call__, None"
+_FLOW = "Flow.__call__ = call"
 
 
-def test_what_is_reused_and_what_runs_again(several: Callable, toy: Path) -> None:
-    rows = toy.with_name("train.csv")
-    changed = f"p = Path({str(rows)!r}); p.write_text(p.read_text().replace('movie', 'enak', 1))"
-    first, second, gated, edited = several(
-        {"file": toy},
-        {"file": toy, "before": _NO_FLOW},
-        {"file": toy, "set": ["gate.target_gain=0.99"]},
-        {"file": toy, "before": f"{changed}; Flow.__call__ = call"},
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> dict[str, Any]:
+    """What became of a file that is run again and again in one home and process, with this and that changed."""
+    place = tmp_path_factory.mktemp("story")
+    toy = project(place, tiny_base)
+    rows, kept = f"Path({str(toy.with_name('train.csv'))!r})", toy.with_name("train.csv").read_text()
+    edited = f"p = {rows}; p.write_text(p.read_text().replace('movie', 'enak', 1))"
+    damage = (
+        "import glob; [open(f, 'ab').write(b'x') for f in "
+        f"glob.glob({str(place / 'home')!r} + '/artifacts/*/*/adapter_model.safetensors')]"
     )
-    reused = {"validate", "assess", "select", "tune", "evaluate"}
-    assert not _cached(first) & reused
-    assert _cached(second) >= reused
-    assert (second["version"], second["verdict"]) == (first["version"], "promoted")
-    assert _cached(gated) >= reused and gated["verdict"] == "refused" and "0.99" in gated["reason"]
-    assert "tune" not in _cached(edited)
-
-
-def test_an_edited_module_reruns_exactly_the_stages_that_use_it(several: Callable, toy: Path, tmp_path: Path) -> None:
-    code = tmp_path / "code"
-    for package in ("holdfast", "tasks", "flows", "data", "mlflow"):
-        shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__", "made"))
-    several({"file": toy}, code=code)
-    with (code / "holdfast" / "forgetting" / "cka.py").open("a") as module:
-        module.write("\n# an edit\n")
-    (again,) = several({"file": toy}, code=code)
-    assert {"assess", "select", "tune"} <= _cached(again)
-    assert "evaluate" not in _cached(again)
-
-
-def test_no_op_worse_than_champion_and_forgetful_versions_are_refused(several: Callable, toy: Path) -> None:
     nothing = _edit(
         toy, name="nothing", start={"model": "models:/toy@champion"}, training={"learning_rate": 1e-12, "epochs": 1}
     )
     training = {"epochs": 6, "learning_rate": 5e-3}
     forgetful = _remembering(toy, "forgetful", parameters="full", training=training, control={"enabled": False})
     worse = ["training.epochs=0.2", "training.learning_rate=0.00001"]
-    promoted, worse_one, no_op, forgot = several(
-        {"file": toy}, {"file": toy, "set": worse}, {"file": nothing}, {"file": forgetful}
-    )
-    assert promoted["verdict"] == "promoted"
-    assert worse_one["verdict"] == "refused" and "champion" in worse_one["reason"]
+    jobs = {
+        "first": {"file": toy},
+        "second": {"file": toy, "before": _NO_FLOW},
+        "gated": {"file": toy, "set": ["gate.target_gain=0.99"]},
+        "damaged": {"file": toy, "before": f"{_FLOW}; {damage}"},
+        "worse": {"file": toy, "set": worse},
+        "nothing": {"file": nothing},
+        "forgetful": {"file": forgetful},
+        "edited": {"file": toy, "before": edited},
+        "as it was": {"file": toy, "before": f"{rows}.write_text({kept!r})"},
+    }
+    return {"place": place, "file": toy, **dict(zip(jobs, drive(place, *jobs.values()), strict=True))}
+
+
+def test_what_is_reused_and_what_runs_again(story: dict[str, Any]) -> None:
+    first, second, gated = story["first"], story["second"], story["gated"]
+    reused = {"validate", "assess", "select", "tune", "evaluate"}
+    assert not _cached(first) & reused
+    assert _cached(second) >= reused
+    assert (second["version"], second["verdict"]) == (first["version"], "promoted")
+    assert _cached(gated) >= reused and gated["verdict"] == "refused" and "0.99" in gated["reason"]
+    assert "tune" not in _cached(story["edited"])
+    assert "tune" in _cached(story["as it was"])
+
+
+def test_a_damaged_artifact_is_made_again(story: dict[str, Any]) -> None:
+    first, again = story["first"], story["damaged"]
+    assert "tune" not in _cached(again)
+    assert again["lineage"]["method"] == first["lineage"]["method"]
+    assert again["version"] == first["version"], "the same bytes were made again, so it is the same version"
+
+
+def test_no_op_worse_than_champion_and_forgetful_versions_are_refused(story: dict[str, Any]) -> None:
+    worse, no_op, forgot = story["worse"], story["nothing"], story["forgetful"]
+    assert story["first"]["verdict"] == "promoted"
+    assert worse["verdict"] == "refused" and "champion" in worse["reason"]
     assert no_op["verdict"] == "refused" and "gain" in no_op["reason"]
     assert forgot["verdict"] == "refused" and "old" in forgot["reason"]
     assert not forgot["remembered"][0]["kept"]
     assert forgot["version"], "a refused version is registered all the same"
 
 
-def test_a_damaged_artifact_is_made_again(several: Callable, toy: Path, tmp_path: Path) -> None:
-    damage = (
-        "import glob; [open(f, 'ab').write(b'x') for f in "
-        f"glob.glob({str(tmp_path / 'home')!r} + '/artifacts/*/*/adapter_model.safetensors')]"
-    )
-    first, again = several({"file": toy}, {"file": toy, "before": damage})
-    assert "tune" not in _cached(again)
-    assert again["lineage"]["method"] == first["lineage"]["method"]
-    assert again["version"] == first["version"], "the same bytes were made again, so it is the same version"
+def test_an_edited_module_reruns_exactly_the_stages_that_use_it(story: dict[str, Any], tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    for package in ("holdfast", "tasks", "flows", "data", "mlflow"):
+        shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__", "made"))
+    with (code / "holdfast" / "forgetting" / "cka.py").open("a") as module:
+        module.write("\n# an edit\n")
+    (again,) = drive(story["place"], {"file": story["file"]}, code=code)
+    assert {"validate", "assess", "select", "tune"} <= _cached(again)
+    assert "evaluate" not in _cached(again)
 
 
-def test_bad_input_is_told_and_exits_with_2(command: Callable, toy: Path) -> None:
+def test_bad_input_is_told_before_anything_starts_and_exits_with_2(
+    command: Callable, toy: Path, tmp_path: Path
+) -> None:
     code, answer, stderr = command("run", str(toy), "--set", "training.epoch=3")
     assert code == 2 and "epoch" in answer["error"] and "Did you mean `epochs`?" in stderr
-    code, answer, _ = command("run", str(toy), "--set", "learn.train=missing.csv")
-    assert code == 2 and "missing.csv" in answer["error"]
-    assert "Traceback" not in stderr
+    second = _remembering(toy, "second")  # toy, which it starts from, is not made first
+    code, answer, stderr = command("run", str(second), "--set", "learn.valid=missing.csv")
+    assert code == 2 and "missing.csv: no such file" in answer["error"]
+    assert "Traceback" not in stderr and not (tmp_path / "home" / "prefect" / "prefect.db").exists()
