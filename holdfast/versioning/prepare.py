@@ -52,7 +52,7 @@ def prepare(learn: Learn, remember: Sequence[Remember], seed: int, home: Home) -
 
 
 def glance(learn: Learn, remember: Sequence[Remember]) -> None:
-    """Raise `BadInput` for a dataset that is unknown or a file that is missing or no table, reading and fetching none."""
+    """Raise `BadInput` for a dataset that is unknown or a file that is missing or no table, without reading either."""
     for section in (learn, *remember):
         for _, ref in _refs(section):
             _named(ref)
