@@ -53,9 +53,9 @@ def prepare(learn: Learn, remember: Sequence[Remember], seed: int, home: Home) -
 
 def glance(learn: Learn, remember: Sequence[Remember]) -> None:
     """Raise `BadInput` for a dataset that is unknown or a file that is missing or no table, without reading either."""
-    for section in (learn, *remember):
-        for _, ref in _refs(section):
-            _named(ref)
+    sections: list[Learn | Remember] = [learn, *remember]
+    for ref in (ref for section in sections for _, ref in _refs(section)):
+        _named(ref)
 
 
 def plain_rows(ref: str, home: Home) -> list[Row]:
