@@ -6,7 +6,8 @@ The first of these that applies decides; a decision is made each time, also to d
 2. An adaptation of this model is under way: `busy`.
 3. Someone asks by hand, or the calendar does (`retrain.every`): `retrain`, on enough labelled rows.
 4. No episode: `watch` after a single alarm, an `audit` where that is due, else `nothing`.
-5. The episode has had its retrain: `nothing`. Within `retrain.cooldown` of the last one, or of a rollback: `wait`.
+5. The episode has had its retrain: `nothing`; if that was refused or failed, until `retrain.windows` new windows have
+   come, twice as many after every other. Within `retrain.cooldown` of the last one, or of a rollback: `wait`.
 6. Fewer labelled rows than `retrain.labelled`, or a value to weigh and points lost unknown: `ask-for-labels`.
 7. The expected value is not positive: `not-worth-it`. Else: `retrain`.
 """
@@ -52,7 +53,7 @@ def decide(facts: Facts, monitor: Monitor, past: Past) -> Decision:
         or _manual(facts, monitor)
         or _calendar(facts, monitor, past)
         or _no_episode(facts, monitor, past, episode)
-        or _episode_is_spent(past, episode)
+        or _episode_is_spent(facts, monitor, past, episode)
         or _cooldown(facts, monitor, past)
         or _too_few_labels(facts, monitor, "labelled rows")
         or _weigh(facts, monitor)
@@ -148,10 +149,29 @@ def _audit(facts: Facts, monitor: Monitor, past: Past) -> _Ruling | None:
     return _Ruling("audit", "calendar", reason, {"hours since": round(hours, 2), "every": every})
 
 
-def _episode_is_spent(past: Past, episode: str | None) -> _Ruling | None:
-    if any(d.outcome == "retrain" and d.episode == episode for d in past.decisions):
-        return _Ruling("nothing", "once per episode", "this episode of drift has had its retrain")
-    return None
+def _episode_is_spent(facts: Facts, monitor: Monitor, past: Past, episode: str | None) -> _Ruling | None:
+    had = [d for d in past.decisions if d.outcome == "retrain" and d.episode == episode]
+    if not had:
+        return None
+    rule, said = "once per episode", "this episode of drift has had its retrain"
+    if not _in_vain(had[-1], past):
+        return _Ruling("nothing", rule, said)
+    wanted = monitor.retrain.windows * 2 ** (len(had) - 1)
+    known = {d.window for d in past.decisions[: past.decisions.index(had[-1]) + 1]}
+    later = {d.window for d in past.decisions if d.version == facts.version} | {facts.window}
+    came = len(later - known - {None})
+    if came >= wanted:
+        return None
+    reason = f"{said}, which came to nothing; another waits for {wanted} new windows, {came} have come"
+    return _Ruling("nothing", rule, reason, {"new windows": came, "wanted": wanted})
+
+
+def _in_vain(retrain: Decision, past: Past) -> bool:
+    """Say whether a retrain was refused or failed for good."""
+    events = [event for event in past.adaptations if event.decision == retrain.key]
+    if not events or events[-1].event == "begin":
+        return False
+    return events[-1].event == "fail" or events[-1].result.get("verdict") == "refused"
 
 
 def _cooldown(facts: Facts, monitor: Monitor, past: Past) -> _Ruling | None:

@@ -76,6 +76,45 @@ def test_a_change_that_returns_retrains_once_per_episode():
     assert [d.episode for d in seen] == ["1:w5", "1:w20"]
 
 
+def drift_for_ever(days, verdict, monitor):
+    """Return the days of the retrains of a model that alarms daily, each of which comes to the `verdict`."""
+    past, made = [], []
+    for number in range(days):
+        past.append(decide(facts(number), monitor, Past(tuple(past), tuple(made))))
+        if past[-1].outcome == "retrain":
+            token, key = len(made) + 1, {"decision": past[-1].key}
+            ended = event("fail" if verdict == "failed" else "end", token, number)
+            made += [event("begin", token, number).model_copy(update=key)]
+            made += [ended.model_copy(update=key | {"result": {"verdict": verdict}})]
+    return [number for number, found in enumerate(past) if found.outcome == "retrain"], past
+
+
+@pytest.mark.parametrize("verdict", ["refused", "failed"])
+def test_after_a_retrain_in_vain_an_episode_waits_for_new_windows_and_ever_longer(verdict):
+    four = Monitor(retrain={"cooldown": "1d", "windows": 4})
+    when, past = drift_for_ever(40, verdict, four)
+    assert when == [1, 5, 13, 29]  # new windows: 4, then 8, then 16
+    assert past[4].reason.endswith("which came to nothing; another waits for 4 new windows, 3 have come")
+    again = decide(facts(4), four, Past(tuple(past[:5])))
+    assert again.outcome == "nothing", "nobody has acted upon the decision, or not to the end"
+
+
+def test_after_a_retrain_that_was_promoted_an_episode_has_no_other():
+    assert drift_for_ever(40, "promoted", DAILY)[0] == [1]  # say because the new version was taken back
+
+
+def test_the_same_windows_again_are_no_new_ones():
+    four = Monitor(retrain={"cooldown": "1d", "windows": 4})
+    past = list(drift_for_ever(4, "refused", four)[1])
+    key = {"decision": past[1].key}
+    made = (event("begin", 1, 1).model_copy(update=key), event("end", 1, 1).model_copy(
+        update=key | {"result": {"verdict": "refused"}}))  # fmt: skip
+    for hour in range(8):
+        at = (START + timedelta(days=20, hours=hour)).isoformat()
+        past.append(decide(facts(hour % 4, at=at), four, Past(tuple(past), made)))
+        assert past[-1].outcome == "nothing", hour
+
+
 def test_an_episode_begins_with_its_first_alarmed_window_and_ends_after_calm_ones():
     alarm = Alarm(at_least=2, out_of=3, clear=2)
 
