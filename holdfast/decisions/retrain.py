@@ -62,6 +62,16 @@ def plan(decision: Decision, pipeline: Pipeline, home: Home) -> Path:
     return file
 
 
+def known_to(decision: Decision, home: Home) -> list[Decision]:
+    """Return the decisions up to this one and with it, in the order of the book.
+
+    Times would not do: of two rounds at once the one that wrote first may have begun last.
+    """
+    known = book.at(home).past(decision.name).decisions
+    place = next(i for i, d in enumerate(known) if d.key == decision.key)
+    return list(known[: place + 1])
+
+
 def told(result: Result) -> dict[str, Any]:
     """Return what the book keeps of an adaptation: the version, the verdict, and the datasets it used, by digest."""
     data = {key: {"ref": used["ref"], "digest": used["digest"]} for key, used in result.lineage.data.items()}
@@ -82,7 +92,7 @@ def _material(
     decision: Decision, pipeline: Pipeline, champion: Champion, home: Home
 ) -> tuple[list[rows.Row], list[rows.Row]]:
     """Return the rows to learn and those to hold out."""
-    past = [d for d in book.at(home).past(decision.name).decisions if d.at <= decision.at]
+    past = known_to(decision, home)
     count = pipeline.monitor.retrain.windows + 1  # the newest of them is the decision's own
     found = watch.material(past, [], count, decision.name, home, champions.texts(champion, home))
     if not found:

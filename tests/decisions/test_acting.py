@@ -43,6 +43,19 @@ def test_of_each_label_a_share_of_the_newest_window_is_held_out():
     assert more > chosen and {name[0] for name in more} == {"y", "z"} and len(more) == 32
 
 
+def test_what_a_decision_knew_goes_by_the_book_and_not_by_the_clock(home):
+    """A round by the schedule takes the window, while one by hand that began before it is still being decided."""
+
+    def record(window, at, manual=None):
+        facts = Facts(name="toy", version="1", at=at, window=window, manual=manual, labelled=500)
+        return book.at(home).record(rule.decide(facts, Monitor(), rule.Past()))
+
+    taken = record("w0", "2026-01-01T00:00:09+00:00")
+    by_hand = record(None, "2026-01-01T00:00:05+00:00", manual="because")
+    record("w1", "2026-01-01T00:00:12+00:00")
+    assert by_hand.outcome == "retrain" and retrain.known_to(by_hand, home) == [taken, by_hand]
+
+
 # The shadow
 
 
