@@ -67,7 +67,7 @@ def _begin(folder: Path) -> Live:
     raw["monitor"] = {"source": "production/", "window": {"rows": 40}, "checks": blind, "retrain": retrain}
     file.write_text(yaml.safe_dump(raw))
     path = f"{ROOT / 'benchmarks' / 'loop' / 'trap'}:{ROOT}"
-    live = Live(file, "first", "15s", PYTHONPATH=path, HOLDFAST_TRAP=str(folder / "trap"))
+    live = Live(file, "first", "60s", PYTHONPATH=path, HOLDFAST_TRAP=str(folder / "trap"))
     live.up()
     live.call("run", str(file))
     return live
