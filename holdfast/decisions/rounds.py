@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from holdfast import rows
 from holdfast.decisions import audit, book, rule, trial
-from holdfast.decisions.records import Decision, Facts
+from holdfast.decisions.records import Adaptation, Decision, Facts
 from holdfast.drift import champion as champions
 from holdfast.drift import watch
 
@@ -28,8 +29,8 @@ def decide(
     written = book.at(home)
     past = written.past(champion.name)
     facts = _facts(champion, watched, past, monitor, at, manual, home)
-    if written.under_way(champion.name, at) is None:  # a lease ends with its process
-        past = replace(past, adaptations=())
+    if written.under_way(champion.name, at) is None:
+        past = replace(past, adaptations=_without_the_dead(past.adaptations))
     decision = rule.decide(facts, monitor, past)
     if watched is not None:
         wanted = watched.unlabelled if decision.outcome == "ask-for-labels" else ()
@@ -40,6 +41,11 @@ def decide(
         reason = f"{decision.reason}; {audit.told(found)}"
         decision = decision.model_copy(update={"audit": found, "reason": reason})
     return written.record(decision)
+
+
+def _without_the_dead(adaptations: Sequence[Adaptation]) -> Sequence[Adaptation]:
+    """Leave out one that was begun and has not ended, though none is under way: a lease ends with its process."""
+    return adaptations[:-1] if adaptations and adaptations[-1].event == "begin" else adaptations
 
 
 def known(champion: Champion, window: Taken, home: Home) -> Decision:

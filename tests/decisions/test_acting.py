@@ -230,3 +230,30 @@ def test_an_audit_that_is_due_is_done_and_told(home, monkeypatch):
     decision = rounds.decide(champion, None, monitor, "2026-01-03T00:00:00+00:00", None, home)
     assert decision.outcome == "audit" and decision.audit.failed and "could not be measured" in decision.reason
     assert book.at(home).past("toy").decisions == [decision]
+
+
+# Another retrain of the same episode
+
+
+def test_after_a_refused_retrain_the_rounds_ask_for_another_on_new_windows(home):
+    from holdfast.decisions import rounds
+
+    champion = SimpleNamespace(name="toy", version="1", promoted_at=NOW, generation=1, data={})
+    monitor = Monitor(retrain={"labelled": 20, "windows": 2, "cooldown": "1m"}, rollback=False)
+    written, outcomes = book.at(home), []
+    for number in range(8):
+        at = f"2026-01-0{number + 1}T00:00:00+00:00"
+        found = [{"id": f"{number}-{i}", "text": f"text {number} {i}", "label": "ab"[i % 2]} for i in range(20)]
+        watched = SimpleNamespace(
+            window=SimpleNamespace(digest=f"w{number}", until=float(number)),
+            rows=rows.version(home, found, ref="watched"), drifted=("content",),
+            findings=(), unlabelled=(), report=None,
+        )  # fmt: skip
+        decision = rounds.decide(champion, watched, monitor, at, None, home)
+        outcomes.append(decision.outcome)
+        if decision.outcome == "retrain":
+            assert written.pending("toy", "1", decision.episode) == decision
+            written.end(written.begin(decision, 1, at), {"verdict": "refused"}, at)
+            assert written.pending("toy", "1", decision.episode) is None
+    assert [i for i, outcome in enumerate(outcomes) if outcome == "retrain"] == [1, 3, 7]
+    assert set(outcomes) == {"watch", "retrain", "nothing"}
