@@ -11,7 +11,8 @@ from tasks import caching
 def _sees(parameters: dict[str, Any]) -> list[Any]:
     validated, training = parameters["validated"], parameters["training"]
     contract = caching.promises(parameters["remember"])
-    versions = [parameters["tuned"].adapter, parameters["start"], parameters["champion"]]
+    champion = parameters["champion"]
+    versions = [parameters["tuned"].adapter, parameters["start"], champion, champion and champion.version]  # is told
     data = [caching.datasets(validated.datasets, "train", "test"), validated.labels, parameters["learn"].head]
     answers = caching.answers(parameters["learn"])
     return [versions, data, contract, training.max_length, training.precision, answers]

@@ -31,3 +31,22 @@ def test_only_the_named_roles_of_the_datasets_are_seen() -> None:
     digests = {"learn.train": "1", "learn.test": "2", "remember.r.train": "3"}
     versions = {key: _dataset(f"/{key}", digest) for key, digest in digests.items()}
     assert caching.datasets(versions, "train") == {"learn.train": "1", "remember.r.train": "3"}
+
+
+def test_an_evaluation_tells_the_champions_version_so_that_another_of_the_same_bytes_is_another() -> None:
+    from types import SimpleNamespace
+
+    from holdfast.spec import Learn, Training
+    from tasks.evaluate import evaluate
+
+    def key(version: str) -> str:
+        base = BaseRef(name="b", revision=None, sha256="s")
+        champion = Start(model="m", base=base, version=version, adapter=Artifact(kind="adapter", digest="a1"))
+        given = {
+            "champion": champion, "start": champion.model_copy(update={"version": None}), "remember": (),
+            "tuned": SimpleNamespace(adapter=Artifact(kind="adapter", digest="a2")), "training": Training(),
+            "validated": SimpleNamespace(datasets={}, labels=("x", "y")), "learn": Learn(train="a.csv"),
+        }  # fmt: skip
+        return str(evaluate.cache_key_fn(SimpleNamespace(task=evaluate), given))
+
+    assert key("4") == key("4") != key("9")
