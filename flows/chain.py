@@ -43,11 +43,9 @@ def check_made(path: Path, result: dict[str, Any], file: str) -> None:
 def needed(file: Path, overrides: list[str], home: Home) -> list[Path]:
     """Return the files to run before `file`, the first one first, all of whose data are there by a glance."""
     from holdfast.registry import versions
-    from holdfast.versioning import prepare
 
     files: list[Path] = []
-    pipeline = spec.load(file, overrides)
-    prepare.glance(pipeline.learn, pipeline.remember)
+    pipeline = _read(file, overrides)
     while pipeline.start.made_by and pipeline.start.model.startswith(_MODELS):
         name = pipeline.start.model.removeprefix(_MODELS).replace("/", "@").partition("@")[0]
         if versions.exists(name, home):
@@ -56,6 +54,13 @@ def needed(file: Path, overrides: list[str], home: Home) -> list[Path]:
         if made_by in files or made_by == file.resolve():
             raise BadInput("start models are made by each other in a circle", file=made_by, key="start.made_by")
         files.insert(0, made_by)
-        pipeline = spec.load(made_by)
-        prepare.glance(pipeline.learn, pipeline.remember)
+        pipeline = _read(made_by, [])
     return files
+
+
+def _read(file: Path, overrides: list[str]) -> spec.Pipeline:
+    from holdfast.versioning import prepare
+
+    pipeline = spec.load(file, overrides)
+    prepare.glance(pipeline.learn, pipeline.remember)
+    return pipeline

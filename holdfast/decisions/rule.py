@@ -167,11 +167,9 @@ def _episode_is_spent(facts: Facts, monitor: Monitor, past: Past, episode: str |
 
 
 def _in_vain(retrain: Decision, past: Past) -> bool:
-    """Say whether a retrain was refused or failed for good."""
+    """Say whether a retrain was refused, or failed the last time it was tried."""
     events = [event for event in past.adaptations if event.decision == retrain.key]
-    if not events or events[-1].event == "begin":
-        return False
-    return events[-1].event == "fail" or events[-1].result.get("verdict") == "refused"
+    return bool(events) and (events[-1].event == "fail" or events[-1].result.get("verdict") == "refused")
 
 
 def _cooldown(facts: Facts, monitor: Monitor, past: Past) -> _Ruling | None:

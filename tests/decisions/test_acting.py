@@ -246,9 +246,12 @@ def test_after_a_refused_retrain_the_rounds_ask_for_another_on_new_windows(home)
         found = [{"id": f"{number}-{i}", "text": f"text {number} {i}", "label": "ab"[i % 2]} for i in range(20)]
         watched = SimpleNamespace(
             window=SimpleNamespace(digest=f"w{number}", until=float(number)),
-            rows=rows.version(home, found, ref="watched"), drifted=("content",),
-            findings=(), unlabelled=(), report=None,
-        )  # fmt: skip
+            rows=rows.version(home, found, ref="watched"),
+            drifted=("content",),
+            findings=(),
+            unlabelled=(),
+            report=None,
+        )
         decision = rounds.decide(champion, watched, monitor, at, None, home)
         outcomes.append(decision.outcome)
         if decision.outcome == "retrain":

@@ -107,8 +107,8 @@ def test_the_same_windows_again_are_no_new_ones():
     four = Monitor(retrain={"cooldown": "1d", "windows": 4})
     past = list(drift_for_ever(4, "refused", four)[1])
     key = {"decision": past[1].key}
-    made = (event("begin", 1, 1).model_copy(update=key), event("end", 1, 1).model_copy(
-        update=key | {"result": {"verdict": "refused"}}))  # fmt: skip
+    ended = event("end", 1, 1).model_copy(update=key | {"result": {"verdict": "refused"}})
+    made = (event("begin", 1, 1).model_copy(update=key), ended)
     for hour in range(8):
         at = (START + timedelta(days=20, hours=hour)).isoformat()
         past.append(decide(facts(hour % 4, at=at), four, Past(tuple(past), made)))

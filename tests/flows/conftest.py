@@ -50,19 +50,13 @@ def command(tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def several(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
-    """Run several jobs ({file, set, before}) in one process, so that Prefect's server starts once."""
-    return lambda *jobs: drive(tmp_path, *jobs)
-
-
-@pytest.fixture
 def toy(tmp_path: Path, tiny_base: Path) -> Path:
     """A pipeline file in a folder outside the checkout that learns a toy sentiment task on the tiny encoder."""
     return project(tmp_path, tiny_base)
 
 
 def drive(place: Path, *jobs: dict[str, Any], code: Path = ROOT) -> list[dict[str, Any]]:
-    """Run jobs ({file, set, before}) in one process, in the home `home` of a folder; return their results."""
+    """Run jobs ({file, set, before}) in the home `home` of a folder, in one process: Prefect's server starts once."""
     text = "".join(json.dumps(job, default=str) + "\n" for job in jobs)
     line = [sys.executable, "-c", _DRIVER, str(place / "home")]
     environment = {**os.environ, "PYTHONPATH": str(code)}

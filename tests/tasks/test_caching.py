@@ -43,10 +43,14 @@ def test_an_evaluation_tells_the_champions_version_so_that_another_of_the_same_b
         base = BaseRef(name="b", revision=None, sha256="s")
         champion = Start(model="m", base=base, version=version, adapter=Artifact(kind="adapter", digest="a1"))
         given = {
-            "champion": champion, "start": champion.model_copy(update={"version": None}), "remember": (),
-            "tuned": SimpleNamespace(adapter=Artifact(kind="adapter", digest="a2")), "training": Training(),
-            "validated": SimpleNamespace(datasets={}, labels=("x", "y")), "learn": Learn(train="a.csv"),
-        }  # fmt: skip
+            "champion": champion,
+            "start": champion.model_copy(update={"version": None}),
+            "remember": (),
+            "tuned": SimpleNamespace(adapter=Artifact(kind="adapter", digest="a2")),
+            "training": Training(),
+            "validated": SimpleNamespace(datasets={}, labels=("x", "y")),
+            "learn": Learn(train="a.csv"),
+        }
         return str(evaluate.cache_key_fn(SimpleNamespace(task=evaluate), given))
 
     assert key("4") == key("4") != key("9")
