@@ -14,11 +14,11 @@ version: it names the base and holds all the changes in order. The same model wr
 
 from __future__ import annotations
 
-import copy
 import importlib.metadata
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,15 +230,29 @@ def _write_around(model: Model, base: BaseRef, folder: Path) -> None:
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Save a tokenizer without the traces of its use: how it last padded and truncated, and where it was found."""
-    fresh = copy.deepcopy(tokenizer)
-    backend = getattr(fresh, "backend_tokenizer", None)
-    if backend is not None:
-        backend.no_padding()
-        backend.no_truncation()
-    fresh.save_pretrained(folder)
+    with _unused(getattr(tokenizer, "backend_tokenizer", None)):
+        tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     described = json.loads(path.read_text(encoding="utf-8"))
     _write_json({key: value for key, value in described.items() if key not in _OF_A_PLACE}, path)
+
+
+@contextmanager
+def _unused(backend: Any) -> Iterator[None]:
+    """Have a tokenizer neither pad nor truncate while the context lasts."""
+    if backend is None:
+        yield
+        return
+    padding, truncation = backend.padding, backend.truncation
+    backend.no_padding()
+    backend.no_truncation()
+    try:
+        yield
+    finally:
+        if padding is not None:
+            backend.enable_padding(**padding)
+        if truncation is not None:
+            backend.enable_truncation(**truncation)
 
 
 def _apply_change(encoder: Any, folder: Path) -> None:

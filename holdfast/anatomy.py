@@ -121,7 +121,7 @@ def family(model: Model, choice: str = "this choice") -> Family:
 def layers(model: Model) -> list[str]:
     """Return the prefixes of the encoder's layers in order, such as `bert.encoder.layer.0`."""
     stem = model.stem + family(model, "layers").layer
-    numbers = {int(n[len(stem) :].split(".")[0]) for n in model.encoder_parameters() if n.startswith(stem)}
+    numbers = (int(name) for name, _ in model.network.get_submodule(stem.rstrip(".")).named_children())
     return [f"{stem}{number}" for number in sorted(numbers)]
 
 

@@ -8,6 +8,8 @@ network can hold several named heads; `Model.use_head` puts one in place, withou
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +89,18 @@ class Model:
         config.label2id = {label: i for i, label in enumerate(head.labels)}
         self.network.num_labels = len(head.labels)
         self.head = name
+
+    @contextmanager
+    def using(self, name: str) -> Iterator[None]:
+        """Have a head in place while the context lasts; afterwards the one before is."""
+        before = self.head
+        if name != before:
+            self.use_head(name)
+        try:
+            yield
+        finally:
+            if name != before:
+                self.use_head(before)
 
     def add_head(self, name: str, labels: tuple[str, ...], seed: int) -> None:
         """Put a new head in place, its weights small and drawn from `seed` (matrices normal, vectors zero)."""

@@ -11,58 +11,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from holdfast import anatomy, forwards
+from holdfast import forwards
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from holdfast.models import Model
-
-_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
+    from holdfast.unpadded import Tokens
 
 
 @contextmanager
-def first(model: Model) -> Iterator[None]:
+def first(model: Model, tokens: Tokens | None = None) -> Iterator[None]:
     """Have the last layer give states of the first token only, [rows, 1, hidden], where nothing else is read.
 
     Nothing changes for other architectures, for decoders, and where something stands around the layer or its attention.
+    With `tokens` what comes to the last layer has no padding.
     """
-    layer = _last(model)
-    if layer is None:
+    from holdfast import unpadded
+
+    layer = next(iter(unpadded.layers(model)[-1:]), None)
+    if layer is None or not unpadded.plain(layer):
         yield
         return
 
     def forward(hidden_states: Tensor, attention_mask: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
-        return _of_the_first(layer, hidden_states, attention_mask)
+        return _of_the_first(layer, hidden_states, attention_mask, tokens)
 
     with forwards.instead([(layer, forward)]):
         yield
 
 
-def _last(model: Model) -> Any:
-    """Return the last layer, None where it must compute everything."""
-    config = model.network.config
-    if model.generates or config.model_type not in _TYPES or config.is_decoder or config.chunk_size_feed_forward:
-        return None
-    layer = model.network.get_submodule(anatomy.layers(model)[-1])
-    own: Any = getattr(getattr(layer, "attention", None), "self", None)
-    plain = hasattr(own, "query") and own.config._attn_implementation == "sdpa"
-    return layer if plain else None
-
-
-def _of_the_first(layer: Any, states: Tensor, mask: Tensor | None) -> Tensor:
+def _of_the_first(layer: Any, states: Tensor, mask: Tensor | None, tokens: Tokens | None) -> Tensor:
     """Return what a layer gives at the first token; `mask` is [rows, 1, queries, keys] or None."""
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+    from holdfast import unpadded
 
-    own, here = layer.attention.self, states[:, :1]
-    size, rows = own.attention_head_size, len(states)
-    query, key, value = (
-        made.view(rows, -1, own.num_attention_heads, size).transpose(1, 2)
-        for made in (own.query(here), own.key(states), own.value(states))
-    )
-    dropout = own.dropout.p if own.training else 0.0
-    seen = None if mask is None else mask[..., :1, :]
-    attend = ALL_ATTENTION_FUNCTIONS["sdpa"]
-    found, _ = attend(own, query, key, value, seen, dropout=dropout, scaling=own.scaling)
-    given: Tensor = layer.feed_forward_chunk(layer.attention.output(found.reshape(rows, 1, -1), here))
+    own, here = layer.attention.self, states[:, :1] if tokens is None else tokens.firsts(states)
+    key, value = own.key(states), own.value(states)
+    if tokens is not None:
+        key, value = tokens.put(key), tokens.put(value)
+    found = unpadded.attend(own, own.query(here), key, value, None if mask is None else mask[..., :1, :])
+    given: Tensor = layer.feed_forward_chunk(layer.attention.output(found, here))
     return given

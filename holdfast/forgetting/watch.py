@@ -189,9 +189,7 @@ class Watch:
         return Look(target, tuple(old))
 
     def _seen(self, task: _Task, before: Scores) -> Seen:
-        place = self.model.head
-        self.model.use_head(task.head)
-        try:
+        with self.model.using(task.head):
             logits = inference.logits(
                 self.model,
                 rows.texts(task.rows),
@@ -200,8 +198,6 @@ class Watch:
                 prefix=self._prefix,
             )
             after = Scores.read(logits, self.model.labels, task.gold)
-        finally:
-            self.model.use_head(place)
         right_before, right = (scores.predicted == np.array(task.gold) for scores in (before, after))
         positive, negative = metrics.flips(right_before, right)
         return Seen(

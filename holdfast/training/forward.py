@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from holdfast import inference, read_position
+from holdfast import inference, read_position, unpadded
 from holdfast.generation import encoding
 from holdfast.training import packing
 
@@ -28,7 +28,8 @@ class Forward:
 
     `load(positions)` gives the inputs of other rows. Rows are numbered inside the batch; `positions` maps them to the
     pool. `kept` is what the frozen layers give for rows of the pool, where that is known. `packs` says that rows go
-    through the network end to end (`holdfast.training.packing`), which only those of decoders can.
+    through the network end to end, those of decoders as `holdfast.training.packing` lays them, those of encoders as
+    `holdfast.unpadded` does, where it can.
     """
 
     def __init__(
@@ -49,8 +50,26 @@ class Forward:
 
     @cached_property
     def _encoded(self) -> Any:
-        with inference.autocast(self.precision), read_position.first(self.model), self._entering():
-            return self.model.network.base_model(**self.inputs)
+        model, tokens = self.model, self._tokens
+        with (
+            inference.autocast(self.precision),
+            read_position.first(model, tokens),
+            unpadded.through(model, tokens, self._lowest),
+            self._entering(),
+        ):
+            return model.network.base_model(**self.inputs)
+
+    @property
+    def _lowest(self) -> int:
+        """The first layer that runs."""
+        return self.kept.cut if self.kept else 0
+
+    @cached_property
+    def _tokens(self) -> unpadded.Tokens | None:
+        """The tokens of the rows where they go through an encoder without padding."""
+        if not self.packs:
+            return None
+        return unpadded.of(self.model, self.inputs["attention_mask"], self._lowest, self.precision)
 
     def _entering(self) -> AbstractContextManager[None]:
         """Have the network begin at the cut, where what lies below it is known."""
@@ -58,15 +77,16 @@ class Forward:
             return nullcontext()
         return self.kept.entering(self.positions, self.inputs["input_ids"].shape[1], self.packing)
 
-    @cached_property
+    @property
     def packing(self) -> Packing | None:
-        """How the rows are packed, None where they are padded."""
-        return packing.of(self.inputs["attention_mask"]) if self.packs else None
+        """How the rows are packed, None where they are padded or have no padding."""
+        return None
 
     @property
     def places(self) -> int:
         """How many places go through the network, tokens and padding."""
-        return self.packing.places if self.packing else self.inputs["input_ids"].numel()
+        own = self._tokens or self.packing
+        return own.places if own else self.inputs["input_ids"].numel()
 
     def rows_by_head(self) -> dict[str, list[int]]:
         """Return {head: the rows of this batch that it scores}."""
@@ -88,14 +108,13 @@ class Forward:
 
     def logits(self, head: str, rows: Sequence[int]) -> Tensor:
         """Return a head's logits on some rows, float32 [rows, labels]; the head in place stays in place."""
-        before = self.model.head
-        self.model.use_head(head)
-        try:
-            with inference.autocast(self.precision), _encoder_gives(self.model.network, _take(self._encoded, rows)):
-                inputs = {name: value[list(rows)] for name, value in self.inputs.items()}
-                return self.model.network(**inputs).logits.float()
-        finally:
-            self.model.use_head(before)
+        with (
+            self.model.using(head),
+            inference.autocast(self.precision),
+            _encoder_gives(self.model.network, _take(self._encoded, rows)),
+        ):
+            inputs = {name: value[list(rows)] for name, value in self.inputs.items()}
+            return self.model.network(**inputs).logits.float()
 
     def another(self, positions: Sequence[int]) -> Forward:
         """Return a forward pass of other rows of the pool at the same step."""
@@ -117,6 +136,11 @@ class Forward:
 
 class TokenForward(Forward):
     """A batch of prompts with their answers, whose rows are the tokens that are learned, under the head ""."""
+
+    @cached_property
+    def packing(self) -> Packing | None:
+        """How the rows are packed, None where they are padded."""
+        return packing.of(self.inputs["attention_mask"]) if self.packs else None
 
     @cached_property
     def _learned(self) -> Tensor:

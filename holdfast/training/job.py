@@ -305,15 +305,10 @@ def _logits(model: Model, rows_of: pool.Pool, head: str, positions: Sequence[int
     """
     import torch
 
-    before = model.head
-    model.use_head(head)
-    try:
-        with injected.absent(model.encoder):
-            found = inference.logits(
-                model, rows_of.texts(positions), max_length=training.max_length, precision=training.precision
-            )
-    finally:
-        model.use_head(before)
+    with model.using(head), injected.absent(model.encoder):
+        found = inference.logits(
+            model, rows_of.texts(positions), max_length=training.max_length, precision=training.precision
+        )
     return torch.from_numpy(found).to(model.network.device)
 
 

@@ -115,12 +115,18 @@ class TuningTrainer(Trainer):
             precision=job.training.precision,
             load=self._load,
             kept=job.kept,
-            packs=job.training.packing,
+            packs=self._packs(),
         )
         tokens = sum(job.pool.lengths[position] for position in positions)
         job.curve.tokens += tokens
         job.curve.padding += found.places - tokens
         return found
+
+    def _packs(self) -> bool:
+        # A layer that is compiled, or computed again in the backward pass, must be the network's own.
+        training = self.job.training
+        own = not training.compile and not training.gradient_checkpointing
+        return training.packing if self.job.model.generates else own
 
     def _load(self, positions: Sequence[int]) -> dict[str, Tensor]:
         inputs: dict[str, Tensor] = self._prepare_inputs(batches.collate(self.job.model, self.job.pool, positions))
@@ -128,8 +134,12 @@ class TuningTrainer(Trainer):
         return inputs
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
-        norm = torch.nn.utils.clip_grad_norm_(self.job.slices.stepped.values(), self.args.max_grad_norm)
+        """Clip as `clip_grad_norm_` does, but do not multiply by 1 where there is nothing to clip."""
+        stepped = list(self.job.slices.stepped.values())
+        norm = torch.nn.utils.get_total_norm([p.grad for p in stepped if p.grad is not None])
         self._check(float(norm), "gradient norm", explodes=False)
+        if self.args.max_grad_norm / (float(norm) + 1e-6) < 1:
+            torch.nn.utils.clip_grads_with_norm_(stepped, self.args.max_grad_norm, norm)
         return norm
 
     def _check(self, value: float, what: str, explodes: bool = True) -> None:
