@@ -16,7 +16,7 @@ REST = "the rest"
 
 def sides() -> dict[str, Side]:
     """Return the tunings of sections 1 and 2, with the seconds of their parts."""
-    return {"top two layers": _side(tuning.TOP, 4), "LoRA": _side(tuning.LORA, 2)}
+    return {"top two layers": _side(tuning.TOP, 4), "LoRA": _side(tuning.LORA, 1)}
 
 
 def _side(parameters: dict[str, Any], epochs: float) -> Side:
