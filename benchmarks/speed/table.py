@@ -82,7 +82,9 @@ def page(document: dict[str, Any]) -> str:
     lines += [_bar(kept, bar) for bar in BARS]
     lines += [_limit(kept, *limit) for limit in LIMITS]
     lines += [_memory(kept), ""]
-    lines += ["Seconds (for memory, MiB) are medians; **bold** is a bar that was missed. Of the full tuning and the same"]
+    lines += [
+        "Seconds (for memory, MiB) are medians; **bold** is a bar that was missed. Of the full tuning and the same"
+    ]
     lines += ["layers grouped by length, one epoch was run; its seconds count as often as there are epochs.", ""]
     for extra in (_ten, _parts, _accuracy, _scores, _where):
         lines += extra(kept)
