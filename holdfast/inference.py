@@ -74,11 +74,16 @@ def _in_bf16(layer: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda x: torch.nn.functional.linear(x, weight, bias)
 
 
-def batches_by_length(lengths: Sequence[int], batch: int) -> Iterator[list[int]]:
-    """Yield lists of at most `batch` indices, longest texts first, so that a batch pads little."""
-    order = np.argsort(-np.asarray(lengths), kind="stable")
-    for first in range(0, len(order), batch):
-        yield [int(i) for i in order[first : first + batch]]
+def batches_by_length(lengths: Sequence[int], batch: int, tokens: int | None = None) -> Iterator[list[int]]:
+    """Yield lists of at most `batch` indices, longest texts first, so that a batch pads little.
+
+    With `tokens` a batch has at most so many places, padding included, unless one text alone has more.
+    """
+    order, first = [int(i) for i in np.argsort(-np.asarray(lengths), kind="stable")], 0
+    while first < len(order):
+        most = batch if tokens is None else min(batch, max(1, tokens // max(1, lengths[order[first]])))
+        yield order[first : first + most]
+        first += most
 
 
 def encode(model: Model, texts: Sequence[str], max_length: int) -> list[dict[str, list[int]]]:

@@ -6,13 +6,14 @@ library modules that it uses, and package versions. Paths, times and names as wr
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from prefect import Task, task
 from pydantic import BaseModel
 
-from holdfast import choices, closures, digests
+from holdfast import choices, closures, digests, memory
 from holdfast.records import DatasetVersion, Record, Start
 from holdfast.spec import Recipe
 
@@ -34,7 +35,12 @@ def stage(module: str, sees: Sees, axes: Axes | None = None) -> Callable[[Callab
         return digests.of_json(parts)
 
     def decorate(function: Callable) -> Task:
-        return task(function, cache_key_fn=key, persist_result=True, result_serializer="json")
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with memory.given_back():
+                return function(*args, **kwargs)
+
+        return task(run, cache_key_fn=key, persist_result=True, result_serializer="json")
 
     return decorate
 

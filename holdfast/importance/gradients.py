@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from holdfast.models import Model
 
 _BATCH = 16
+_TOKENS = 768  # whose activations and gradients exist at once
 Power = Literal["square", "absolute"]
 
 
@@ -62,7 +63,7 @@ def mean_power(
     encoded = inference.encode(model, texts, max_length)
 
     def batches() -> Iterator[Batch]:
-        for chosen in inference.batches_by_length([len(e["input_ids"]) for e in encoded], _BATCH):
+        for chosen in inference.batches_by_length([len(e["input_ids"]) for e in encoded], _BATCH, _TOKENS):
             inputs = model.tokenizer.pad([encoded[i] for i in chosen], return_tensors="pt").to(model.network.device)
             yield inputs, partial(directions, indices=chosen)
 

@@ -1,32 +1,35 @@
-"""What was freed is used again without asking the system for it page by page."""
+"""What a stage leaves behind is collected; what was there before is not looked through."""
 
-import os
-import subprocess
-import sys
+import gc
+import weakref
 
-import pytest
-
-from holdfast import memory
-
-_FAULTS = """
-import resource, sys
-import numpy as np
-from holdfast import memory
-if sys.argv[1] == "kept":
-    memory.keep()
-np.ones(1 << 23)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
-    np.ones(1 << 23)  # 64 MiB, freed at once
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
+from holdfast import inference, memory
 
 
-@pytest.mark.skipif(not memory.keep(), reason="this allocator cannot be told")
-def test_freed_memory_is_kept() -> None:
-    small = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"}  # pages of 4 KiB, whatever the machine has
-    faults = {
-        how: int(subprocess.run([sys.executable, "-c", _FAULTS, how], capture_output=True, text=True, env=small).stdout)
-        for how in ("kept", "given back")
-    }
-    assert faults["kept"] < 100 < faults["given back"] / 10
+class Circle:
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_circles_of_a_stage_are_collected_and_older_ones_wait() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        older = weakref.ref(Circle())
+        with memory.given_back():
+            found = weakref.ref(Circle())
+            with memory.settled():
+                inner = weakref.ref(Circle())
+            assert gc.get_freeze_count() and found() is not None
+        assert found() is None and inner() is None, "also what was made inside"
+        assert older() is not None and gc.get_freeze_count() == 0
+    finally:
+        gc.enable()
+    gc.collect()
+    assert older() is None
+
+
+def test_a_batch_has_at_most_so_many_places() -> None:
+    lengths = [3, 50, 7, 20, 20, 5, 90]
+    assert list(inference.batches_by_length(lengths, 3)) == [[6, 1, 3], [4, 2, 5], [0]]
+    assert list(inference.batches_by_length(lengths, 3, 60)) == [[6], [1], [3, 4, 2], [5, 0]]
