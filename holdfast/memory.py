@@ -52,12 +52,10 @@ def settled() -> Iterator[None]:
 @contextlib.contextmanager
 def given_back() -> Iterator[None]:
     """Afterwards collect the garbage of what was done meanwhile, and give the system the memory that is free."""
-    try:
-        with settled():
-            try:
-                yield
-            finally:
-                gc.collect()
-    finally:
-        if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
-            ctypes.CDLL(None).malloc_trim(0)
+    with settled():
+        try:
+            yield
+        finally:
+            gc.collect()
+            if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
+                ctypes.CDLL(None).malloc_trim(0)

@@ -92,13 +92,13 @@ def same(tuning, first, second) -> None:
 
 
 def test_uncontrolled_breaks_the_contract_and_controlled_keeps_it_with_a_gain(conflict) -> None:
-    tuning = conflict(training={"seed": 0})
+    tuning = conflict(training={"seed": 11})
     tuned = tuning.run()
     found = told(tuning, tuned)
     end = next(c for c in found["candidates"] if c["name"] == "update 42")
     (chosen,) = (c for c in found["candidates"] if c["chosen"])
     assert not end["kept"]
-    assert end["remembered"][0]["drop"] > 0.2
+    assert end["remembered"][0]["drop"] > 0.3
     assert chosen["kept"]
     assert chosen["target"]["gain"] > 0.1
     assert found["chosen"] == chosen["name"]
