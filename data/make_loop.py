@@ -1,8 +1,8 @@
 """Make the dated stream of `make demo-loop`: `python data/make_loop.py --out FILE` writes the same bytes every time.
 
-Synthetic customer messages as in `data/make.py` (timestamp, language, source, text, label), 100 a week for 14 weeks,
+Synthetic customer messages as in `data/make.py` (timestamp, language, source, text, label), 100 a week for 12 weeks,
 none of which is in the bundled files. Three weeks are English, as what the first model learned. Then Lirian comes, up
-to four messages in five, stays, goes for three weeks, and comes back: a change that returns.
+to four messages in five, stays, goes for two weeks, and comes back: a change that returns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 from make import HERE, LABELS, LANGUAGES, SEED, Maker, Row, normal
 
-LIRIAN = (0.0, 0.0, 0.0, 0.4, 0.8, 0.8, 0.8, 0.8, 0.0, 0.0, 0.0, 0.8, 0.8, 0.8)  # its share, week by week
+LIRIAN = (0.0, 0.0, 0.0, 0.4, 0.8, 0.8, 0.8, 0.0, 0.0, 0.8, 0.8, 0.8)  # its share, week by week
 PER_WEEK = 100
 _WEEK = 7 * 86400
 _START = datetime(2026, 1, 5, tzinfo=UTC)
