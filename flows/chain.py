@@ -27,7 +27,7 @@ def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], 
         return told
     files = needed(file, overrides, home)
     early.begin()
-    server.end_with_us()
+    server.ready(home)
     for path in files:
         announce(f"{path}: makes the start model of {file}; running it first")
     return Result(**asyncio.run(plain(adapt)(str(file), overrides, str(home.path))))

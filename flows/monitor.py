@@ -72,7 +72,7 @@ def once(
     """
     from flows import server
 
-    server.end_with_us()
+    server.ready(home)
     with clock.at(now):
         place, rows = str(home.path), str(data) if data else None
         found = asyncio.run(plain(monitor)(str(file), overrides, place, rows, manual, alarm=not act))

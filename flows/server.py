@@ -1,12 +1,17 @@
-"""Prefect's temporary server ends with the process that started it, however that ends.
+"""Prefect's temporary server: begun before Prefect asks for it, on a database that is made, and ended with us.
 
-Prefect stops it at a normal exit only; a killed run would leave it behind, waiting for nobody for ever.
+Prefect first imports the whole server itself, to start another process that does. And it stops that one at a normal
+exit only; a killed run would leave it behind, waiting for nobody for ever.
 """
 
 import os
+import socket
 import subprocess
 import sys
 from typing import Any
+
+from flows import prefect_database
+from holdfast.home import Home
 
 # Waits for the end of its input, which is the end of the process that started it, and then stops the process named.
 # Where the system has handles on processes, one is taken at once: a number may mean another process by then.
@@ -27,22 +32,53 @@ except ProcessLookupError:
 _watchers: list[subprocess.Popen] = []  # kept, because each holds the pipe whose closing its process waits for
 
 
-def end_with_us() -> None:
-    """Have a temporary server, if Prefect starts one, stopped as soon as this process is no more."""
-    if os.environ.get("PREFECT_API_URL"):
-        return
-    from prefect.server.api.server import SubprocessASGIServer
+def ready(home: Home) -> None:
+    """Begin the temporary server that Prefect will ask for, and have it stopped as soon as this process is no more.
 
-    start = SubprocessASGIServer._run_uvicorn_command
-    if start.__module__ == __name__:
+    Nothing is done where `PREFECT_API_URL` names another, or once one was begun here.
+    """
+    if os.environ.get("PREFECT_API_URL") or _watchers:
         return
+    prefect_database.begin(home)
+    port = _free_port()
+    begun = [_begin(port)]
+    _watch(begun[0].pid)
 
-    def watched(server: SubprocessASGIServer) -> subprocess.Popen[Any]:
-        process: subprocess.Popen[Any] = start(server)
+    from prefect.server.api.server import SubprocessASGIServer  # takes as long as the server's own first steps
+
+    choose, start = SubprocessASGIServer.find_available_port, SubprocessASGIServer._run_uvicorn_command
+
+    def chosen(server: SubprocessASGIServer) -> int:
+        return port if begun else choose(server)
+
+    def started(server: SubprocessASGIServer) -> subprocess.Popen[Any]:
+        if begun and server.port == port:
+            return begun.pop()
+        process: subprocess.Popen[Any] = start(server)  # what was begun ended at once: its port was taken meanwhile
         _watch(process.pid)
         return process
 
-    SubprocessASGIServer._run_uvicorn_command = watched
+    SubprocessASGIServer.find_available_port = chosen
+    SubprocessASGIServer._run_uvicorn_command = started
+
+
+def _free_port() -> int:
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return int(asked.getsockname()[1])
+
+
+def _begin(port: int) -> subprocess.Popen[Any]:
+    """Start the server as Prefect does (`SubprocessASGIServer._run_uvicorn_command`)."""
+    import prefect
+    from prefect.settings import get_current_settings
+
+    line = ["uvicorn", "--app-dir", str(prefect.__module_path__.parent), "--factory"]
+    line += ["prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port)]
+    line += ["--log-level", "error", "--lifespan", "on"]
+    own = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+    told = get_current_settings().to_environment_variables(exclude_unset=True)
+    return subprocess.Popen([sys.executable, "-m", *line], env={**os.environ, **own, **told})
 
 
 def _watch(pid: int) -> None:

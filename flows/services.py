@@ -13,6 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
+from flows import prefect_database
 from holdfast import home as homes
 from holdfast import services
 from holdfast.errors import BadInput, HoldfastError
@@ -137,6 +138,8 @@ def _make_ready(home: Home, up: Up, role: str) -> None:
         for part in (home.path / "prefect").glob("up.db*"):
             part.unlink()
     (home.path / "prefect").mkdir(exist_ok=True)
+    if role == "prefect":
+        prefect_database.begin(home, "up.db")
 
 
 def _spawn(home: Home, up: Up, role: str, line: list[str]) -> None:
