@@ -1,6 +1,6 @@
 """What Holdfast's tuning, assessment and evaluation cost beside what a user would pick instead, at its best setting.
 
-    HOLDFAST_DATA=../shared/data .venv/bin/python benchmarks/speed/run.py             # about an hour on two cores
+    HOLDFAST_DATA=../shared/data .venv/bin/python benchmarks/speed/run.py             # 25 minutes on two fast cores
     ... run.py --only top-layers lora    # some sections;  --again measures them anew;  `compiled` only where named
     ... run.py --seconds 100             # stop after the measurement that ends beyond it; the same command goes on
     ... run.py --table                   # only the table, from the numbers kept
@@ -35,7 +35,7 @@ RESULTS = world.ROOT / "benchmarks" / "results" / "speed.json"
 
 
 def read() -> dict[str, Any]:
-    """Return what is kept: the machine, and {section: {side: [figures of every repetition]}}."""
+    """Return what is kept: {section: {side: [figures of every repetition]}}, the seconds of sections, the machine."""
     if RESULTS.is_file():
         found: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
         return found
@@ -63,6 +63,7 @@ def measure(name: str, deadline: float, most: int) -> bool:
     section, kept = sections.ALL[name], read()
     found = kept["sections"].setdefault(name, {})
     sides: dict[str, Any] | None = None
+    last = time.monotonic()
     for repetition in range(min(section.repetitions, most)):
         for side in section.names:
             if len(found.setdefault(side, [])) > repetition:
@@ -75,6 +76,8 @@ def measure(name: str, deadline: float, most: int) -> bool:
                 sides = sides or _ready(name)
                 figures = sides[side](repetition)
             found[side].append(figures)
+            begun, last = last, time.monotonic()
+            kept.setdefault("took", {})[name] = kept.get("took", {}).get(name, 0.0) + last - begun
             kept["machine"] = machine()
             keep(kept)
             print(f"{name} / {side} / {repetition + 1}: {figures}", flush=True)
@@ -118,7 +121,8 @@ def main() -> None:
         sys.exit(0 if measure(given.section, deadline, given.repetitions) else 3)
     if given.again:
         kept = read()
-        kept["sections"] = {name: own for name, own in kept["sections"].items() if name not in given.only}
+        for part in ("sections", "took"):
+            kept[part] = {name: own for name, own in kept.get(part, {}).items() if name not in given.only}
         keep(kept)
     for name in () if given.table else given.only:
         left = deadline - time.monotonic()

@@ -78,14 +78,19 @@ def page(document: dict[str, Any]) -> str:
     kept: Kept = document["sections"]
     lines = ["# Speed", "", "`benchmarks/speed/run.py` writes this page; its first lines say how it measures.", ""]
     lines += [f"Machine: {json.dumps(document['machine'])}, {world.THREADS} threads.", ""]
+    took = document.get("took", {})
+    lines += [f"Measuring {len(took)} sections took {sum(took.values()) / 60:.0f} minutes.", ""] if took else []
     lines += ["| | what | bar | reached | ours | theirs |", "|---|---|---|---|---|---|"]
     lines += [_bar(kept, bar) for bar in BARS]
     lines += [_limit(kept, *limit) for limit in LIMITS]
     lines += [_memory(kept), ""]
     lines += [
-        "Seconds (for memory, MiB) are medians; **bold** is a bar that was missed. Of the full tuning and the same"
+        "Seconds (for memory, MiB) are medians; **bold** is a bar that was missed. Of the full tuning two runs of five,"
     ]
-    lines += ["layers grouped by length, one epoch was run; its seconds count as often as there are epochs.", ""]
+    lines += [
+        "and of what is grouped by length all, are one epoch long; its seconds count as often as there are epochs.",
+        "",
+    ]
     for extra in (_ten, _parts, _accuracy, _scores, _where):
         lines += extra(kept)
     return "\n".join(lines).rstrip() + "\n"
