@@ -101,6 +101,8 @@ ALL: dict[str, Section] = {
     "choices": _plain("evaluation", "choices", _LIKELIHOOD),
     "comparison": Section(_of("comparison", "sides"), ("together", "apart"), repetitions=1, warm=_warm_comparison),
     "help": Section(_of("overhead", "help_"), ("holdfast --help",)),
-    "adaptation": Section(_of("overhead", "adaptation"), ("wall minus stages", "nothing to do"), repetitions=3),
+    "adaptation": Section(
+        _of("overhead", "adaptation"), ("wall minus stages", "nothing to do"), 3, warm=_warm("overhead", "adaptation")
+    ),
     "tuning alone": Section(_of("overhead", "memory"), ("tuning alone",), repetitions=1, alone=True),
 }
