@@ -55,7 +55,10 @@ def machine() -> dict[str, Any]:
     from importlib.metadata import version
 
     names = ("torch", "transformers", "peft", "trl", "lm_eval")
-    return {"cores": os.cpu_count(), "processor": platform.machine()} | {name: version(name) for name in names}
+    asked = ["git", "-C", str(world.ROOT), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    about = {"cores": os.cpu_count(), "processor": platform.machine(), "commit": commit}
+    return about | {name: version(name) for name in names}
 
 
 def measure(name: str, deadline: float, most: int) -> bool:
