@@ -165,7 +165,8 @@ def _parts(kept: Kept) -> list[str]:
 
 def _accuracy(kept: Kept) -> list[str]:
     lines = []
-    for side, found in kept.get(_S, {}).items():
+    sides = [*kept.get(_S, {}).items(), *((f"… head {name}", own) for name, own in kept.get("heads", {}).items())]
+    for side, found in sides:
         scores = [one["accuracy"] for one in found if "accuracy" in one]
         if scores:
             mean = 100 * statistics.mean(scores)

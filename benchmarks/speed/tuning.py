@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from benchmarks.speed import ours, rivals, world
 from benchmarks.speed.world import Side
@@ -55,6 +56,19 @@ def top_layers(epochs: float) -> dict[str, Side]:
         "Trainer, same layers": _rival(epochs, whole=5, grouped=False, moving=TOP_NAMES),
         "Trainer, same layers, grouped": _rival(epochs, grouped=True, moving=TOP_NAMES),
     }
+
+
+def heads(epochs: float) -> dict[str, Side]:
+    """Top two layers with the head fitted first, as Holdfast does, and with one of random values, as a Trainer's is."""
+    fitted = _ours(TOP, epochs, scored=True)
+
+    def random(repetition: int) -> dict[str, Any]:
+        from holdfast.importance import probe
+
+        with mock.patch.object(probe, "fit"):
+            return fitted(repetition)
+
+    return {"fitted": fitted, "random": random}
 
 
 def lora(epochs: float) -> dict[str, Side]:
