@@ -40,10 +40,9 @@ def begin(home: Home, name: str = "prefect.db") -> None:
 def migrated() -> str:
     """Return the script that makes what the installed Prefect's migrations make, with its version in the first line."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "PREFECT_HOME": folder} | dict.fromkeys(_TOLD, "")
-        environment = {name: value for name, value in environment.items() if value}
+        kept = {name: value for name, value in os.environ.items() if name not in _TOLD}
         line = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
-        subprocess.run(line, env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(line, env={**kept, "PREFECT_HOME": folder}, check=True, stdout=subprocess.DEVNULL)
         with closing(sqlite3.connect(Path(folder) / "prefect.db")) as database:
             lines = "\n".join(database.iterdump()).splitlines()
     return _title(version("prefect")) + "".join(f"{line.rstrip()}\n" for line in lines)

@@ -5,12 +5,12 @@ exit only; a killed run would leave it behind, waiting for nobody for ever.
 """
 
 import os
-import socket
 import subprocess
 import sys
 from typing import Any
 
-from flows import prefect_database
+from flows import bare, prefect_database
+from holdfast import services
 from holdfast.home import Home
 
 # Waits for the end of its input, which is the end of the process that started it, and then stops the process named.
@@ -35,12 +35,12 @@ _watchers: list[subprocess.Popen] = []  # kept, because each holds the pipe whos
 def ready(home: Home) -> None:
     """Begin the temporary server that Prefect will ask for, and have it stopped as soon as this process is no more.
 
-    Nothing is done where `PREFECT_API_URL` names another, or once one was begun here.
+    Nothing is done where flows run bare, where `PREFECT_API_URL` names another, or once one was begun here.
     """
-    if os.environ.get("PREFECT_API_URL") or _watchers:
+    if bare.on() or os.environ.get("PREFECT_API_URL") or _watchers:
         return
     prefect_database.begin(home)
-    port = _free_port()
+    port = services.free_port(None)
     begun = [_begin(port)]
     _watch(begun[0].pid)
 
@@ -60,12 +60,6 @@ def ready(home: Home) -> None:
 
     SubprocessASGIServer.find_available_port = chosen
     SubprocessASGIServer._run_uvicorn_command = started
-
-
-def _free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return int(asked.getsockname()[1])
 
 
 def _begin(port: int) -> subprocess.Popen[Any]:
