@@ -85,8 +85,8 @@ def page(document: dict[str, Any]) -> str:
     lines += [_limit(kept, *limit) for limit in LIMITS]
     lines += [_memory(kept), ""]
     lines += [
-        "Seconds (for memory, MiB) are medians; **bold** is a bar that was missed. Of full tuning two runs of five, and",
-        "of what is grouped by length all, are one epoch long; its seconds count as often as there are epochs.",
+        "Seconds (for memory, MiB) are medians; **bold** is a bar that was missed. Of full tuning two runs of five,",
+        "and of what is grouped by length all, are one epoch long; its seconds count as often as there are epochs.",
         "",
     ]
     for extra in (_ten, _parts, _accuracy, _scores, _where):
