@@ -206,6 +206,24 @@ def _packed_rows_are_a_decoders(pipeline: Pipeline) -> str | None:
     return None
 
 
+def _a_random_head_knows_no_answers(pipeline: Pipeline) -> str | None:
+    if pipeline.training.new_head == "fitted":
+        return None
+    if pipeline.task == "generation":
+        return "a decoder has no head that could begin at random"
+    own = [name for name in pipeline.objective if _asks_the_start_model(pipeline, name)]
+    own += [name for name in pipeline.examples if name == "pseudo-labels"]
+    kl = pipeline.anchors.get("kl")
+    if kl is not None and (kl.get("on") == "training" or not any(task.train for task in pipeline.remember)):
+        own.append("kl")
+    return f"`{own[0]}` asks the start model for its answers, and a random head knows none" if own else None
+
+
+def _asks_the_start_model(pipeline: Pipeline, objective: str) -> bool:
+    needs = getattr(choices.load("objectives", objective), "NEEDS", ())
+    return "teacher" in needs and pipeline.objective[objective].get("teacher") is None
+
+
 def _four_bits_can_be_had(pipeline: Pipeline) -> str | None:
     if pipeline.training.frozen_weights != "4bit":
         return None
@@ -298,6 +316,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("schedule", _wise_is_its_own_controller),
     ("assess", _circuit_settings_are_read),
     ("training.packing", _packed_rows_are_a_decoders),
+    ("training.new_head", _a_random_head_knows_no_answers),
     ("training.frozen_weights", _four_bits_can_be_had),
     ("merge", _a_merge_tunes_nothing),
     ("remember", _distinct_remembered_names),

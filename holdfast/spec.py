@@ -130,6 +130,8 @@ class Training(Section):
     happens inside a layer again in the backward pass instead of keeping it: less memory, more time, the same numbers.
     `frozen_weights: 4bit` holds the frozen linear weights of layers in 4 bits (`holdfast.training.quantized`).
     `compile` has `torch.compile` compile the layers (`holdfast.training.compiled`): for long tunings on an accelerator.
+    A `new_head` is `fitted` to the frozen layers before the first update (`holdfast.importance.probe`), or begins with
+    `random` values, as a `Trainer`'s does; `docs/new-heads.md` says what either costs.
     """
 
     epochs: float = Field(4, gt=0)
@@ -149,6 +151,7 @@ class Training(Section):
     gradient_checkpointing: bool = False
     frozen_weights: Literal["whole", "4bit"] = "whole"
     compile: bool = False
+    new_head: Literal["fitted", "random"] = "fitted"
 
     @field_validator("prefix_cache", mode="before")
     @classmethod

@@ -250,6 +250,7 @@ def test_every_choice_has_options_with_defaults_or_says_what_is_missing(axis):
         assert shorthand is None or shorthand in module.Options.model_fields
 
 
+RANDOM_HEAD = {"training": {"new_head": "random"}}
 RULES = [
     ({"objective": []}, "objective", "exactly one objective"),
     ({"objective": {"kd": {"teacher": "all-MiniLM-L6-v2"}}}, "objective", "needs a teacher that knows the labels"),
@@ -303,6 +304,18 @@ RULES = [
         "training.frozen_weights",
         "`auto` tries one selection after the other",
     ),
+    ({**RANDOM_HEAD, "objective": "asft"}, "training.new_head", "`asft` asks the start model for its answers"),
+    ({**RANDOM_HEAD, "anchors": ["kl"]}, "training.new_head", "`kl` asks the start model for its answers"),
+    (
+        {**RANDOM_HEAD, "examples": "pseudo-labels", "learn": {"train": "a.csv", "unlabelled": "u.csv"}},
+        "training.new_head",
+        "`pseudo-labels` asks the start model",
+    ),
+    (
+        {**RANDOM_HEAD, "task": "generation", "learn": {"train": "a.csv"}},
+        "training.new_head",
+        "a decoder has no head",
+    ),
     ({"training": {"packing": True}}, "training.packing", "rows of a classifier are not packed"),
     (
         {"task": "generation", "learn": {"train": "a.csv"}, "training": {"packing": True}, "parameters": "prompt"},
@@ -322,6 +335,13 @@ def test_every_combination_that_cannot_work_is_refused(file, changes, key, said)
     path = file(**changes)
     message = refused(path)
     assert message.startswith(f"{path}, key `{key}`: ") and said in message
+
+
+def test_a_random_head_goes_with_what_does_not_ask_the_start_model(file):
+    taught = {"objective": {"kd": {"teacher": "models:/a/1"}}}
+    kept = {"anchors": ["kl"], "remember": [WITH_TRAIN]}
+    for fine in ({}, taught, kept, {"objective": "psft"}, {"anchors": ["l2sp"]}):
+        assert spec.load(file(**RANDOM_HEAD, **fine)).training.new_head == "random"
 
 
 def test_every_rule_is_seen_to_refuse(file, monkeypatch):

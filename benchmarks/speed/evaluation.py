@@ -20,7 +20,7 @@ from holdfast.models import Model
 from holdfast.records import BaseRef, Start
 from holdfast.spec import Training
 
-PAIRS, QUESTIONS = 6, 40  # pairs of each of BLiMP's 67 phenomena; questions of each of the two kinds
+PAIRS, QUESTIONS = 6, 24  # pairs of each of BLiMP's 67 phenomena; questions of each of the two kinds
 
 
 def classifying() -> dict[str, Side]:

@@ -62,38 +62,53 @@ def _tuning(
     **more: Any,
 ) -> Tuning:
     temporary = Path(tempfile.mkdtemp(prefix="holdfast-speed-"))
-    place = home.make(temporary / "home")
-    training = {
-        "epochs": epochs,
-        "batch": world.BATCH,
-        "learning_rate": rate,
-        "max_length": world.LENGTH if task == "classification" else 1024,
-        "seed": seed,
-        "precision": "bf16",
-        **more,
-    }
-    control = {"enabled": False}
-    pipeline = spec.parse({**raw, "training": training, "control": control}, temporary / "p.yaml")
+    length = world.LENGTH if task == "classification" else 1024
+    settings = {"epochs": epochs, "seed": seed, "learning_rate": rate, "max_length": length, **more}
+    start = untuned(task, folder)
+    labels = world.LABELS if task == "classification" else ()
+    return put_together(start, home.make(temporary / "home"), raw, settings, train, valid, labels)
+
+
+def untuned(task: Any, folder: Path | None = None) -> Start:
+    """Return a base from its folder, all-MiniLM-L6-v2 where none is named, as a start model."""
+    folder = folder or world.encoder_folder()
     base = BaseRef(name=str(folder), revision=None, sha256=digests.of_file(folder / "model.safetensors"))
-    start = Start(model=str(folder), base=base, task=task)
+    return Start(model=str(folder), base=base, task=task)
+
+
+def put_together(
+    start: Start,
+    place: home.Home,
+    raw: dict[str, Any],
+    settings: dict[str, Any],
+    train: list[dict[str, str]],
+    valid: list[dict[str, str]],
+    labels: tuple[str, ...],
+) -> Tuning:
+    """Return the tuning of a start model as a pipeline file `raw` with these settings of `training` says, in bf16."""
+    training = {"batch": world.BATCH, "precision": "bf16", **settings}
+    control = {"enabled": False}
+    pipeline = spec.parse({**raw, "training": training, "control": control}, place.path / "p.yaml")
     datasets = {"learn.train": rows.version(place, train), "learn.valid": rows.version(place, valid)}
     validated = Validated(
         datasets=datasets,
-        labels=world.LABELS if task == "classification" else (),
+        labels=labels,
         quarantined=0,
         expectations=(),
         competences=(),
         artifact=datasets["learn.train"].artifact,
     )
-    selected, assessed = _selected(start, pipeline, place)
+    selected, assessed = _selected(start, pipeline, labels, place)
     return Tuning((selected, assessed, validated, start, pipeline.recipe, (), place), start, place, raw["learn"])
 
 
-def _selected(start: Start, pipeline: spec.Pipeline, place: home.Home) -> tuple[Selected, Assessed]:
+def _selected(
+    start: Start, pipeline: spec.Pipeline, labels: tuple[str, ...], place: home.Home
+) -> tuple[Selected, Assessed]:
     """Return what the choices of a pipeline select, and an assessment that nobody reads."""
     model = models.load(start, place)
     if start.task == "classification":
-        model.add_head("mood", world.LABELS, 0)
+        model.add_head(pipeline.learn.head, labels, 0)
     made = [
         choices.load("parameters", name).select(model, None, choices.options("parameters", name, values))
         for name, values in pipeline.parameters.items()

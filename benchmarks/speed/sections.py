@@ -69,9 +69,13 @@ def _plain(module: str, which: str, names: tuple[str, ...]) -> Section:
 
 
 _TOP = (
-    "holdfast", "Trainer, full", "Trainer, full, grouped", "Trainer, same layers", "Trainer, same layers, grouped",
+    "holdfast", "holdfast, random head", "Trainer, full", "Trainer, full, grouped", "Trainer, same layers",
+    "Trainer, same layers, grouped",
 )  # fmt: skip
-_LORA = ("holdfast", "Trainer + PEFT", "Trainer + PEFT, grouped", "holdfast, CT-SFT", "holdfast, FISH mask")
+_LORA = (
+    "holdfast", "holdfast, random head", "Trainer + PEFT", "Trainer + PEFT, grouped", "holdfast, CT-SFT",
+    "holdfast, FISH mask",
+)  # fmt: skip
 _MEMORY = (
     "nothing", "holdfast, LoRA", "holdfast, CT-SFT", "holdfast, FISH mask", "holdfast, top two layers",
     "holdfast, full", "Trainer, full", "Trainer, full, grouped",
@@ -89,7 +93,6 @@ _PREDICT = (
 ALL: dict[str, Section] = {
     "top-layers": Section(_of("tuning", "top_layers", 4), _TOP, warm=_warm_tuning),
     "top-layers, 10 epochs": Section(_of("tuning", "top_layers", 10), ("holdfast",), warm=_warm_tuning),
-    "heads": Section(_of("tuning", "heads", 4), ("fitted", "random"), 10, extra=True, warm=_warm_tuning),
     "lora": Section(_of("tuning", "lora", 1), _LORA, warm=_warm_tuning),
     "parts": Section(_of("phases", "sides"), _PARTS, warm=_warm_tuning),
     "memory": Section(_of("tuning", "memory", 0.5), _MEMORY, repetitions=1, alone=True),

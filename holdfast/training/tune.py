@@ -142,7 +142,7 @@ def _memory(recipe: Recipe) -> Iterator[None]:
 
 
 def start_model(given: job.Given, chosen: selection.Selection | None = None) -> Model:
-    """Return the start model with the head in place on the machine's device; a new head is first fitted by itself.
+    """Return the start model with the head in place on the machine's device; a new head is first fitted, where asked.
 
     Where it is known what will move, the fit leaves behind what the layers below give.
     """
@@ -150,7 +150,8 @@ def start_model(given: job.Given, chosen: selection.Selection | None = None) -> 
 
     head, seed, length = given.recipe.head, given.recipe.training.seed, given.recipe.training.max_length
     model = models.load_with_head(given.start, given.home, head, given.validated.labels, seed)
-    if head not in given.start.heads and not model.generates:
+    fitted = given.recipe.training.new_head == "fitted" and not model.generates
+    if head not in given.start.heads and fitted:
         known = rows.read(given.home, given.validated.datasets["learn.train"])
         prefix = job.prefix_of(given, model, known, chosen) if chosen is not None else None
         probe.fit(model, known, model.labels, length, seed, prefix)
