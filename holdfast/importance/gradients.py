@@ -80,7 +80,7 @@ def mean_power_of(
     with _only_activations(model.network), eval_mode(model.network), torch.enable_grad():
         for inputs, directions in batches:
             _add_batch(model.network, inputs, directions, power, totals, precision)
-    return {name: (value / count).cpu() for name, value in totals.items()}
+    return {name: value.div_(count).cpu() for name, value in totals.items()}
 
 
 def _add_batch(

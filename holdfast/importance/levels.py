@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from holdfast.models import Model
 
 Weights = dict[str, "torch.Tensor"]
+_PIECE = 1 << 20  # numbers that are made double at a time: of a whole embedding it would take as much again as a model
 
 
 def gather(model: Model, weights: Weights) -> Levels:
@@ -47,4 +48,5 @@ def mean(values: list[torch.Tensor]) -> float:
     import torch
 
     count = sum(value.numel() for value in values)
-    return sum(float(value.sum(dtype=torch.float64)) for value in values) / count if count else 0.0
+    pieces = (piece for value in values for piece in value.flatten().split(_PIECE))
+    return sum(float(piece.sum(dtype=torch.float64)) for piece in pieces) / count if count else 0.0
