@@ -87,9 +87,9 @@ def compare(part: str, file: Path, chosen: str, options: argparse.Namespace, hom
     """Make the start model of a part where it is not there yet, and compare."""
     from flows import chain
     from flows import compare as flow
-    from holdfast.comparison import units
+    from holdfast.comparison import kept as comparisons
 
-    lines = kept.Lines(options.out / f"{part}.jsonl", units.place(home))
+    lines = kept.Lines(options.out / f"{part}.jsonl", comparisons.units(home))
     lines.restore()
     for needed in chain.needed(file, options.set, home):
         announce(f"{needed.stem} makes the start model")
