@@ -30,7 +30,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-import tables
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.auto import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -40,7 +42,7 @@ MARKS = ("<!-- generated: auto -->", "<!-- end -->")
 SHIFTS, LANGUAGES = ("input", "output"), ("indonesian", "javanese", "sundanese")
 ENDS = ("low", "high")
 FIXED = ("full", "high", "attention", "norms", "low")
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "start": {"epochs": 4, "learning_rate": 1e-4, "precision": "fp32"},
     "shift": {"epochs": 4, "learning_rate": 1e-3, "precision": "fp32"},
     "nusax": {"epochs": 2, "learning_rate": 2e-4, "precision": "fp32"},
@@ -99,8 +101,7 @@ def _all(pool: ProcessPoolExecutor, units: list[Unit], home: Path) -> None:
 def one(unit: Unit, home: str) -> dict[str, Any]:
     """Run one unit in a worker process."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    import work
-
+    from benchmarks.auto import work
     from holdfast import home as homes
 
     (part, seed, what), place, settings = unit, homes.make(Path(home)), work.Settings(**SETTINGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from scipy import stats
 RIGHT = {"input": "low", "output": "high"}
 LANGUAGES = ("indonesian", "javanese", "sundanese")
 FIXED = ("full", "high", "attention", "norms", "low")
+ARMS = ("auto", *FIXED)
 WORDS = {
     "full": "everything",
     "high": "top two layers and pooler",
@@ -31,19 +33,19 @@ def shifts(found: Found) -> list[str]:
         seeds = _seeds(found, part, "auto")
         chosen = [found[part, seed, "auto"]["chosen"] for seed in seeds]
         ends = {end: [_target(found, part, seed, end) for seed in seeds] for end in ("low", "high")}
-        pairs = [pair for pair in zip(ends["low"], ends["high"], strict=True) if None not in pair]
-        agree = sum((low > high) == (right == "low") for low, high in pairs)
+        pairs = zip(ends["low"], ends["high"], strict=True)
+        agree = [(low > high) == (right == "low") for low, high in pairs if low is not None and high is not None]
         hits = f"{chosen.count(right)}/{len(seeds)}"
         cells = [part, right, ", ".join(chosen), hits, percent(ends["low"]), percent(ends["high"])]
         if seeds:
-            lines.append(f"| {' | '.join(cells)} | {agree}/{len(pairs)} |")
+            lines.append(f"| {' | '.join(cells)} | {sum(agree)}/{len(agree)} |")
     return [*lines, "", "Ends agree: seeds at which the end that should move is the better one, tuned in full."]
 
 
 def nusax(found: Found) -> list[str]:
     """Return the table of the NusaX part, and the regret to the best fixed selection."""
     lines = ["| selection | " + " | ".join(LANGUAGES) + " | mean | English lost |", "|---|---|---|---|---|---|"]
-    for arm in ("auto", *FIXED):
+    for arm in ARMS:
         cells = [percent([score(found, part, seed, arm) for seed in whole(found)]) for part in LANGUAGES]
         lost = percent([value for seed in whole(found) if (value := _mean(found, seed, arm, drop)) is not None])
         means = [_mean(found, seed, arm, score) for seed in whole(found)]
@@ -67,8 +69,13 @@ def nusax(found: Found) -> list[str]:
 def whole(found: Found) -> list[int]:
     """Return the seeds at which every language has every score."""
     seeds = sorted({seed for part, seed, _ in found if part in LANGUAGES})
-    arms = ("auto", *FIXED)
-    return [s for s in seeds if all(score(found, part, s, arm) is not None for part in LANGUAGES for arm in arms)]
+    return [seed for seed in seeds if all(len(scores(found, part, seed)) == len(ARMS) for part in LANGUAGES)]
+
+
+def scores(found: Found, part: str, seed: int) -> dict[str, float]:
+    """Return the target test accuracy of every arm that has run."""
+    every = {arm: score(found, part, seed, arm) for arm in ARMS}
+    return {arm: value for arm, value in every.items() if value is not None}
 
 
 def score(found: Found, part: str, seed: int, arm: str) -> float | None:
@@ -84,10 +91,8 @@ def drop(found: Found, part: str, seed: int, arm: str) -> float | None:
 
 def regrets(found: Found, each: bool = False) -> list[float]:
     """Return the best fixed accuracy minus that of `auto`: per seed (mean over languages), or per seed and language."""
-    rows = [
-        [max(score(found, p, s, a) for a in FIXED) - score(found, p, s, "auto") for p in LANGUAGES]
-        for s in whole(found)
-    ]
+    own = [[scores(found, part, seed) for part in LANGUAGES] for seed in whole(found)]
+    rows = [[max(one[arm] for arm in FIXED) - one["auto"] for one in row] for row in own]
     return [value for row in rows for value in row] if each else [float(np.mean(row)) for row in rows]
 
 
@@ -113,7 +118,7 @@ def _seeds(found: Found, part: str, what: str) -> list[int]:
     return sorted(seed for known, seed, unit in found if known == part and unit == what)
 
 
-def percent(values: list[float | None], sign: bool = False) -> str:
+def percent(values: Sequence[float | None], sign: bool = False) -> str:
     """Return the mean in percent with the half-width of its 95% t interval; a dash where nothing was measured."""
     known = [100 * value for value in values if value is not None]
     if not known:
@@ -142,12 +147,12 @@ def _draw_shifts(axes: Any, found: Found) -> None:
     ticks = []
     for place, part in enumerate(RIGHT):
         for seed in _seeds(found, part, "auto"):
-            ends = [_target(found, part, seed, end) for end in ("low", "high")]
-            if None in ends:
+            low, high = (_target(found, part, seed, end) for end in ("low", "high"))
+            if low is None or high is None:
                 continue
             xs = [3 * place, 3 * place + 1]
-            axes.plot(xs, [100 * end for end in ends], color="0.75", linewidth=1)
-            for x, end, value in zip(xs, ("low", "high"), ends, strict=True):
+            axes.plot(xs, [100 * low, 100 * high], color="0.75", linewidth=1)
+            for x, end, value in zip(xs, ("low", "high"), (low, high), strict=True):
                 mark = found[part, seed, "auto"]["chosen"] == end
                 axes.plot(x, 100 * value, "o", color="#1f5fa8" if mark else "white", markeredgecolor="#1f5fa8")
         ticks += [(3 * place, "low"), (3 * place + 1, "high")]
@@ -159,15 +164,14 @@ def _draw_shifts(axes: Any, found: Found) -> None:
 
 
 def _draw_nusax(axes: Any, found: Found) -> None:
-    arms = ("auto", *FIXED)
-    for place, arm in enumerate(arms):
+    for place, arm in enumerate(ARMS):
         for offset, part in zip((-0.2, 0, 0.2), LANGUAGES, strict=True):
-            values = [100 * score(found, part, seed, arm) for seed in whole(found)]
+            values = [100 * scores(found, part, seed)[arm] for seed in whole(found)]
             colour = "#b3561e" if arm == "auto" else "#5b5b5b"
             axes.plot([place + offset] * len(values), values, "o", markersize=4, color=colour, alpha=0.6)
             if values:
                 axes.plot(place + offset, np.mean(values), "_", markersize=18, markeredgewidth=2, color=colour)
-    axes.set_xticks(range(len(arms)), arms)
+    axes.set_xticks(range(len(ARMS)), ARMS)
     axes.set_title(f"NusaX, per arm: {', '.join(LANGUAGES)} (left to right)", fontsize=10)
     axes.set_ylabel("test accuracy, %")
     axes.grid(axis="y", alpha=0.3)

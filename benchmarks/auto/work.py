@@ -16,15 +16,15 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import numpy as np
-import shifts
 import torch
 
+from benchmarks.auto import shifts
 from holdfast import adapters, bases, choices, models, rows, selection, spec
 from holdfast.auto import candidates, choose
 from holdfast.forgetting.scorer import Scorer
 from holdfast.home import Home
 from holdfast.importance import assess, read
-from holdfast.records import Artifact, Assessed, Selected, Start, Validated
+from holdfast.records import Artifact, Assessed, DatasetVersion, Selected, Start, Validated
 from holdfast.training import tune
 from holdfast.versioning import prepare
 
@@ -93,7 +93,7 @@ def _nusax(language: str, home: Home) -> dict[str, Any]:
         kept.parent.mkdir(exist_ok=True)
         kept.write_text(json.dumps({key: version.model_dump(mode="json") for key, version in found.items()}))
     read_back = json.loads(kept.read_text())
-    return {key.removeprefix("learn."): prepare.DatasetVersion(**value) for key, value in read_back.items()}
+    return {key.removeprefix("learn."): DatasetVersion(**value) for key, value in read_back.items()}
 
 
 def task(part: str, seed: int, settings: Settings, home: Home) -> tuple[Validated, Start, tuple, spec.Recipe]:

@@ -18,9 +18,8 @@ from typing import Any
 import torch
 from scipy import stats
 
-from holdfast import bases, inference
-from holdfast import rows as datasets
-from holdfast.circuits import discovery, examples, find, picture, reference
+from holdfast import bases
+from holdfast.circuits import discovery, examples, find, picture, reading, reference
 from holdfast.circuits.faithfulness import Judge
 from holdfast.circuits.settings import Circuit
 from holdfast.decomposition import architectures
@@ -48,14 +47,10 @@ def load() -> tuple[Model, find.Task]:
 def judge(model: Model, task: find.Task, settings: Circuit) -> Judge:
     """The judge on the held-out rows, with the means of the others, as `find.find` has it."""
     parts = architectures.describe(model.network)
+    read = reading.of(model, task.rows, LENGTH)
     seen, unseen = (
-        examples.chunks(
-            model.network,
-            parts,
-            inference.encode(model, datasets.texts(rows), LENGTH),
-            datasets.label_ids(rows, model.labels),
-        )
-        for rows in find._rows(model, task, settings, LENGTH, SEED)
+        examples.chunks(model.network, parts, read.encode(rows), read.targets(rows))
+        for rows in find._rows(read, task, settings, SEED)
     )
     return Judge(parts, unseen, reference.measure(parts, seen, settings.reference), settings.margin)
 

@@ -11,6 +11,7 @@ lengths are spread as those of short texts are (mean 26, 6 to 60). Results go to
 """
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -103,10 +104,10 @@ def measure(network: Any, count: int, pairs: int) -> dict[str, Any]:
     off = 0.0
     found = relevance.measure(parts, chunks, means, Rules(), "mean")  # warm
     for pair in range(pairs):
-        for place in heads[pair * 7 :: len(heads) // PLAIN_PASSES + 1][:PLAIN_PASSES]:
-            score, *cost = timed(lambda place=place: plain_score(parts, held, means, targets, place))
+        for head in heads[pair * 7 :: len(heads) // PLAIN_PASSES + 1][:PLAIN_PASSES]:
+            score, *cost = timed(functools.partial(plain_score, parts, held, means, targets, head))
             slow.append((cost[0], cost[1]))
-            off = max(off, abs(score - float(found.answer[place])))
+            off = max(off, abs(score - float(found.answer[head])))
         found, *cost = timed(lambda: relevance.measure(parts, chunks, means, Rules(), "mean"))
         fast.append((cost[0], cost[1]))
     result: dict[str, Any] = {"rows": count, "heads": len(heads), "largest difference of a score": off}

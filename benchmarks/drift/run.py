@@ -21,14 +21,17 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import worlds
-from worlds import World
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.drift import worlds
+from benchmarks.drift.worlds import World
 from holdfast.drift import checks
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -70,7 +73,9 @@ def main() -> None:
 def calm(world: World, windows: int) -> dict[str, Any]:
     """Return how many windows without drift alarmed, which checks did it, and the p-values' share below 5%."""
     rng = np.random.default_rng(1)
-    alarms, by_check, low = 0, {}, {}
+    alarms = 0
+    by_check: dict[str, int] = {}
+    low: dict[str, int] = {}
     for _ in range(windows):
         found = checks.run(world.reference, worlds.drawn(world.pool, 500, rng), worlds.MONITOR)
         alarms += found.alarm

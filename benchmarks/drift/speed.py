@@ -56,7 +56,11 @@ def main() -> None:
         folder, rows, begun = options.case
         print(json.dumps(one(Path(folder), int(rows), float(begun))))
         return
-    found = {"cases": [], "threads": threads(), "machine": f"{platform.machine()}, {platform.platform()}"}
+    found: dict[str, Any] = {
+        "cases": [],
+        "threads": threads(),
+        "machine": f"{platform.machine()}, {platform.platform()}",
+    }
     for rows, reference in CASES:
         if options.rows in (None, rows):
             found["cases"].append(case(rows, reference))
@@ -113,7 +117,7 @@ def production(rows: int, moved: float, seed: int) -> tuple[list[dict[str, Any]]
     rng = np.random.default_rng(seed)
     other = rng.random(rows) < moved
     common = np.cumsum(1 / np.arange(1, WORDS + 1))
-    drawn = np.searchsorted(common, rng.random((rows, LENGTH)) * common[-1])
+    drawn = np.asarray(np.searchsorted(common, rng.random((rows, LENGTH)) * common[-1]))
     drawn[other] = WORDS + drawn[other] % OTHERS
     words = [spelled(i) for i in range(WORDS + OTHERS)]
     labels, answers = rng.integers(0, 3, (2, rows))

@@ -50,7 +50,8 @@ class World:
 def made(seed: int = 7, sizes: tuple[int, int, int] = (2000, 4000, 1500)) -> World:
     """Return the made world; `sizes` are the rows of the reference, the pool, and either kind that may come."""
     words = yaml.safe_load((DATA / "words.yaml").read_text(encoding="utf-8"))
-    rng, seen = random.Random(seed), set()
+    rng = random.Random(seed)
+    seen: set[str] = set()
     makers = {language: make.Maker(words, language, seen) for language in make.LANGUAGES}
 
     def rows(language: str, count: int, held_out: float) -> list[Row]:
@@ -74,7 +75,8 @@ def _projected(texts: Sequence[str]) -> np.ndarray:
     """Return hashed n-grams projected at random, float32 [texts, DIMENSIONS]: like texts lie near each other."""
     counted = terms.count(texts)
     folded = csr_matrix((counted.data, counted.indices % 1024, counted.indptr), shape=(len(texts), 1024))
-    return np.asarray(folded @ np.random.default_rng(0).standard_normal((1024, DIMENSIONS), dtype=np.float32))
+    found: np.ndarray = folded @ np.random.default_rng(0).standard_normal((1024, DIMENSIONS), dtype=np.float32)
+    return found
 
 
 def real(seed: int = 7) -> World:

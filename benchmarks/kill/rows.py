@@ -7,6 +7,7 @@ more than one choice with its defaults; and `words/...`, crossings on a decoder.
 from typing import Any
 
 from holdfast import choices, methods
+from holdfast.errors import BadInput
 
 _TEACHER = {"teacher": "models:/first@champion"}
 _UNLABELLED = {"learn": {"unlabelled": "texts.csv"}}
@@ -121,5 +122,5 @@ def moves(row: str) -> bool:
 def _defaults(axis: choices.Axis, name: str) -> Any:
     try:
         return choices.parse(axis, name, axis)[name]
-    except choices.BadInput:
+    except BadInput:
         return None

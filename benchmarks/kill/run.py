@@ -28,6 +28,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from matplotlib.figure import Figure
 
@@ -49,10 +50,10 @@ def main() -> int:
     parser.add_argument("--go-on", action="store_true", help="keep the rows of the last run, which was stopped")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the tables go")
     options = parser.parse_args()
-    Figure.savefig = _no_picture
+    mock.patch.object(Figure, "savefig", _no_picture).start()
     place = Path(tempfile.mkdtemp(prefix="holdfast-kill-"))
     kept = options.out / "kill.json"
-    found = json.loads(kept.read_text()) if options.go_on and kept.exists() else {"seconds": 0}
+    found: dict[str, Any] = json.loads(kept.read_text()) if options.go_on and kept.exists() else {"seconds": 0}
     found |= {"command": " ".join(["python -m benchmarks.kill.run", *sys.argv[1:]]), "machine": _machine()}
     before = found["seconds"]
     for title, of, methods in ((_SPINE, _spine, options.methods), (_FLOW, _flow, options.flow)):

@@ -15,9 +15,9 @@ from unittest import mock
 from benchmarks.kill import points
 from holdfast import leftovers
 from holdfast.home import Home
-from holdfast.records import Record
+from holdfast.records import Record, StageTime
 
-Records = dict[str, Record]
+Records = dict[str, Any]  # by stage, each of its own type
 
 
 class _Enough(Exception):
@@ -29,9 +29,10 @@ class _Stages:
 
     def __init__(self, home: Home, known: Records, until: str) -> None:
         leftovers.remove_halves(home)
-        self.home, self.known, self.until, self.times = home, known, until, []
+        self.home, self.known, self.until = home, known, until
+        self.times: list[StageTime] = []
 
-    async def run(self, stage: Any, gives: type[Record], **inputs: Any) -> Record:
+    async def run(self, stage: Any, gives: type[Record], **inputs: Any) -> Any:
         if stage.name not in self.known:
             self.known[stage.name] = gives(**stage.fn(**inputs, home=self.home))
         if stage.name == self.until:
@@ -49,15 +50,15 @@ def run(
 ) -> Records:
     """Run the stages up to `until` that are not `known`, under a token if there is one; return the records of all."""
     from flows import adapt
+    from tasks.rival import rival
+    from tasks.shadow import shadow
 
     records = dict(known or {})
 
     def stages(place: Home) -> _Stages:
         return _Stages(place, records, until)
 
-    with mock.patch.multiple(
-        adapt, Stages=stages, rival=adapt.rival.fn, shadow=adapt.shadow.fn, publish=SimpleNamespace()
-    ):
+    with mock.patch.multiple(adapt, Stages=stages, rival=rival.fn, shadow=shadow.fn, publish=SimpleNamespace()):
         try:
             asyncio.run(adapt.adapt.fn(str(file), sets, str(home.path), token))
         except _Enough:

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.kill import points, rows, spine, world
 from holdfast import digests, parts
 from holdfast.home import Home
-from holdfast.records import Artifact, ChampionScore
+from holdfast.records import Artifact, ChampionScore, Evaluated, Registered, Tuned
 
 ROOT = Path(__file__).resolve().parents[2]
 SAME, ABSENT, MISSED = "same bytes", "same bytes, absent until then", "never came to this point"
@@ -33,14 +33,16 @@ def method(folder: Path, name: str, home: Home, validated: spine.Records) -> dic
 
 
 def _tuning(file: Path, home: Home, known: spine.Records, without: tuple[str, ...]) -> dict[str, str]:
-    adapter = known["tune"].adapter
+    tuned: Tuned = known["tune"]
+    adapter = tuned.adapter
     wanted = contents(home.store.path(adapter))
     home.store.discard(adapter)
     before = {stage: record for stage, record in known.items() if stage not in ("tune", "evaluate")}
     passed = [point for point in points.TUNE if point.name not in without]
     said = {point.name: _tuned(point, file, home, before, adapter) for point in passed}
     _, again = spine.child(spine.run, file, [], home, before, "tune")
-    same = contents(home.store.path(again["tune"].adapter)) == wanted
+    tuned_again: Tuned = again["tune"]
+    same = contents(home.store.path(tuned_again.adapter)) == wanted
     return _all(said, next(leftovers(home), "") if same else "OTHER BYTES")
 
 
@@ -65,15 +67,17 @@ def _registering(file: Path, home: Home, known: spine.Records, row: str) -> dict
     The comparison with that champion is set, not measured: what is tried is the registry.
     """
     name = "shared-words" if rows.generates(row) else "shared"
-    sets, wanted = [f"name={name}"], contents(home.store.path(known["tune"].adapter))
+    tuned: Tuned = known["tune"]
+    sets, wanted = [f"name={name}"], contents(home.store.path(tuned.adapter))
     _, champion = spine.child(_champion, home, name)
     if champion is not None:
         rival = ChampionScore(version=champion.version, before=1, after=1, drop=0, bound=0, confidence=0.95, n=48)
-        known = known | {"evaluate": known["evaluate"].model_copy(update={"champion": rival})}
+        evaluated: Evaluated = known["evaluate"]
+        known = known | {"evaluate": evaluated.model_copy(update={"champion": rival})}
     said = {}
     for point in points.REGISTER:
         code, _ = spine.child(spine.run, file, sets, home, known, point=point)
-        _, word = spine.child(_visible, home, name, champion, known["tune"].adapter)
+        _, word = spine.child(_visible, home, name, champion, tuned.adapter)
         said[point.name] = word if code == -signal.SIGKILL else MISSED
     _, done = spine.child(spine.run, file, sets, home, known)
     _, wrong = spine.child(_complete, home, name, done, champion, wanted)
@@ -104,7 +108,8 @@ def _complete(home: Home, name: str, done: spine.Records, before: Any, wanted: d
     """Say what is wrong once the work is registered and judged; nothing is, if the answer is empty."""
     from holdfast.registry import aliases, catalogue, ledger, tracking
 
-    client, registered = tracking.client(home), done["register"]
+    client = tracking.client(home)
+    registered: Registered = done["register"]
     version = catalogue.get(client, name, registered.version)
     with catalogue.adapter(client, version, home) as folder:
         if contents(folder) != wanted:

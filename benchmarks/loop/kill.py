@@ -44,15 +44,15 @@ def main() -> int:
     kept = options.out / "loop-kill.json"
     found = json.loads(kept.read_text()) if kept.is_file() and not options.again else {}
     wanted = [(s, v) for s in options.stages for v in options.victims if v not in found.get(s, {})]
-    live = _begin(Path(tempfile.mkdtemp(prefix="holdfast-loop-kill-"))) if wanted else None
-    try:
-        for stage, victim in wanted:
-            row = _trial(live, stage, victim)
-            found.setdefault(stage, {})[victim] = row
-            print(f"{stage}, {victim}: {row}", file=sys.stderr, flush=True)
-            _write(found, options.out)
-    finally:
-        if live:
+    if wanted:
+        live = _begin(Path(tempfile.mkdtemp(prefix="holdfast-loop-kill-")))
+        try:
+            for stage, victim in wanted:
+                row = _trial(live, stage, victim)
+                found.setdefault(stage, {})[victim] = row
+                print(f"{stage}, {victim}: {row}", file=sys.stderr, flush=True)
+                _write(found, options.out)
+        finally:
             live.call("down", code=None)
     return 0 if all(row["wrong"] == [] for rows in found.values() for row in rows.values()) else 1
 

@@ -52,7 +52,11 @@ def _backward(precision: str) -> None:
     network.zero_grad(set_to_none=True)
 
 
-def _fisher(precision: str) -> dict[str, float]:
+def _both_passes(precision: str, repetition: int) -> dict[str, float]:
+    return world.timed(lambda: _backward(precision))[1]
+
+
+def _fisher(precision: str, repetition: int) -> dict[str, float]:
     texts, targets = _task(ROWS)
     _, cost = world.timed(lambda: fisher.empirical(model(), texts, targets, world.LENGTH, 0, precision))
     found = fisher.empirical(model(), texts[:CHECKED], targets[:CHECKED], world.LENGTH, 0, precision)
@@ -94,8 +98,8 @@ def fishers() -> dict[str, Side]:
     """Fisher and a plain backward pass, in both precisions."""
     sides: dict[str, Side] = {}
     for precision in ("fp32", "bf16"):
-        sides[f"forward and backward, {precision}"] = lambda n, p=precision: world.timed(lambda: _backward(p))[1]
-        sides[f"Fisher, {precision}"] = lambda n, p=precision: _fisher(p)
+        sides[f"forward and backward, {precision}"] = functools.partial(_both_passes, precision)
+        sides[f"Fisher, {precision}"] = functools.partial(_fisher, precision)
     return sides
 
 

@@ -43,7 +43,8 @@ def _compare(arms: tuple[str, ...], seeds: int, first: int) -> tuple[dict[str, l
     from flows.cli import common
     from holdfast import home
 
-    place, units, last = tempfile.mkdtemp(prefix="holdfast-speed-"), [], time.perf_counter()
+    place, last = tempfile.mkdtemp(prefix="holdfast-speed-"), time.perf_counter()
+    units: list[tuple[str, float]] = []
     found = common.enter(Path(place)) if not _entered else home.make(Path(place))
     _entered.append(place)
 
@@ -52,7 +53,8 @@ def _compare(arms: tuple[str, ...], seeds: int, first: int) -> tuple[dict[str, l
 
     settings = compare.Settings(",".join(arms), seeds, (1.0,), baselines=False, overrides=(f"training.seed={first}",))
     compare.compare(_file(), settings, found, Path(place) / "out", announce)
-    whole, spent = time.perf_counter() - last, {}
+    whole = time.perf_counter() - last
+    spent: dict[str, list[float]] = {}
     for line, now in units:
         name = next((arm for arm in sorted(arms, key=len, reverse=True) if f" {arm} " in line), None)
         if name is not None:

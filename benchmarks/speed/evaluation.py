@@ -48,11 +48,12 @@ def classifying() -> dict[str, Side]:
         return world.timed(lambda: scorer().logits(dataset, "mood"))[1]
 
     sides: dict[str, Side] = {"holdfast": first, "holdfast, again": second}
-    for name, told in {
+    theirs: dict[str, dict[str, Any]] = {
         "Trainer.predict": {},
         "Trainer.predict, bf16": {"bf16": True},
         "Trainer.predict, bf16 weights": {"bf16_full_eval": True, "per_device_eval_batch_size": 16},
-    }.items():
+    }
+    for name, told in theirs.items():
         sides[name] = functools.partial(_predict, model, told)
     return sides
 
@@ -81,16 +82,22 @@ def _predict(model: Model, told: dict[str, Any], repetition: int) -> dict[str, A
         place = tempfile.mkdtemp(prefix="rival-")
         arguments = TrainingArguments(place, report_to="none", disable_tqdm=True, use_cpu=True, **told)
         trainer = Trainer(network, arguments, data_collator=DataCollatorWithPadding(model.tokenizer))
-        return np.asarray(trainer.predict(table).predictions, np.float32)
+        said: np.ndarray = np.asarray(trainer.predict(table).predictions, np.float32)
+        return said
 
     logits, cost = world.timed(work)
     return cost | {"off": float(np.abs(logits - _exact(model)).max())}
 
 
 @functools.cache
+def _folder() -> Path:
+    return world.decoder_folder(Path(tempfile.mkdtemp(prefix="holdfast-decoder-")))
+
+
+@functools.cache
 def decoder() -> Model:
     """Return a random Llama of MiniLM's size."""
-    folder = world.decoder_folder(Path(tempfile.mkdtemp(prefix="holdfast-decoder-")))
+    folder = _folder()
     base = BaseRef(name=str(folder), revision=None, sha256=digests.of_file(folder / "model.safetensors"))
     return models.load_base(Start(model=str(folder), base=base, task="generation"))
 
@@ -102,7 +109,7 @@ def _backend(dtype: str) -> Any:
     from lm_eval.models.huggingface import HFLM
 
     network = copy.deepcopy(decoder().network).to(getattr(torch, dtype))
-    words = bases.tokenizer(Path(decoder().base.name))
+    words = bases.tokenizer(_folder())
     return HFLM(pretrained=network, tokenizer=words, batch_size=world.BATCH, device="cpu", add_bos_token=False)
 
 
@@ -110,7 +117,8 @@ def _lm_eval(dtype: str, asked: list[tuple[str, str]]) -> np.ndarray:
     from lm_eval.api.instance import Instance
 
     requests = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(asked)]
-    return np.array([score for score, _ in _backend(dtype).loglikelihood(requests, disable_tqdm=True)])
+    found: np.ndarray = np.array([score for score, _ in _backend(dtype).loglikelihood(requests, disable_tqdm=True)])
+    return found
 
 
 def _compared(scores: np.ndarray, cost: dict[str, float], exact: np.ndarray) -> dict[str, Any]:
@@ -128,7 +136,7 @@ def minimal_pairs() -> dict[str, Side]:
     def holdfast(precision: str, repetition: int) -> dict[str, Any]:
         def work() -> np.ndarray:
             encoder = encoding.Encoder(decoder().tokenizer)
-            pairs = [tuple(encoder.text(text).input_ids for text in pair) for pair in world.blimp(PAIRS)]
+            pairs = [(encoder.text(good).input_ids, encoder.text(bad).input_ids) for good, bad in world.blimp(PAIRS)]
             return forks.log_probabilities(decoder(), pairs, Compute(batch=32, precision=precision)).reshape(-1)
 
         scores, cost = world.timed(work)

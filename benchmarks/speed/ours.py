@@ -19,7 +19,7 @@ from holdfast.training import tune
 class Tuning:
     """The arguments of one tuning, put together outside the clock."""
 
-    given: tuple[Any, ...]
+    given: tuple[Selected, Assessed, Validated, Start, spec.Recipe, tuple[spec.Remember, ...], home.Home]
     start: Start
     place: home.Home
     learn: dict[str, Any]
