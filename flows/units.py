@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows.light import Light
+from holdfast import memory
 from holdfast.comparison import measure, units, updates
 from holdfast.comparison.units import Judged, Looked, Result, Unit
 from holdfast.errors import BadInput, Diverged, HoldfastError
@@ -48,8 +49,9 @@ def _look(work: Work) -> Looked:
         tuned, seconds = stages.tuned()
     except (Diverged, BadInput) as error:
         return Looked(**shared, seconds=0.0, look=None, tuned=None, failed=str(error))
-    seen = measure.look(tuned.adapter, work.prepared.start, stages.validated, stages.pipeline, work.home)
-    return Looked(**shared, seconds=seconds, look=seen.document(), tuned=tuned)
+    with memory.given_back():
+        seen = measure.look(tuned.adapter, work.prepared.start, stages.validated, stages.pipeline, work.home)
+        return Looked(**shared, seconds=seconds, look=seen.document(), tuned=tuned)
 
 
 def _judge(work: Work) -> Judged:

@@ -72,7 +72,8 @@ def measure(units: list[Unit], jobs: int) -> list[dict[str, Any]]:
     from tqdm import tqdm
 
     found = []
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")  # a process per unit: what one leaves behind is not kept
+    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
         for future in tqdm(as_completed([pool.submit(one, unit) for unit in units]), total=len(units)):
             found.append(future.result())
             with KEPT.open("a", encoding="utf-8") as file:
