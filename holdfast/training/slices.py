@@ -28,7 +28,7 @@ class Slices:
         self._places = {
             name: mask.flatten().nonzero().squeeze(1).to(moving[name].device) for name, mask in masks.items()
         }
-        self._vectors = {name: nn.Parameter(self._taken(name, self._tensors[name].detach())) for name in masks}
+        self._vectors = {name: nn.Parameter(_taken(self._tensors[name].detach(), self._places[name])) for name in masks}
         self.stepped: dict[str, nn.Parameter] = {**moving, **self._vectors}
         self.hooks = [
             tensor.register_post_accumulate_grad_hook(self._taking(name)) for name, tensor in self._tensors.items()
@@ -40,15 +40,12 @@ class Slices:
             optimizer.register_step_pre_hook(lambda *args: self._read())
             optimizer.register_step_post_hook(lambda *args: self._write())
 
-    def _taken(self, name: str, whole: Tensor) -> Tensor:
-        return whole.reshape(-1).index_select(0, self._places[name])
-
     def _taking(self, name: str) -> Any:
-        vector = self._vectors[name]
+        vector, places = self._vectors[name], self._places[name]  # and no tensor: it would keep itself alive for ever
 
         def take(tensor: Tensor) -> None:
             assert tensor.grad is not None
-            found = self._taken(name, tensor.grad)
+            found = _taken(tensor.grad, places)
             vector.grad = found if vector.grad is None else vector.grad + found
             tensor.grad = None
 
@@ -56,9 +53,13 @@ class Slices:
 
     def _read(self) -> None:
         for name, vector in self._vectors.items():
-            vector.data.copy_(self._taken(name, self._tensors[name].detach()))
+            vector.data.copy_(_taken(self._tensors[name].detach(), self._places[name]))
 
     def _write(self) -> None:
         for name, vector in self._vectors.items():
             self._tensors[name].detach().view(-1).index_copy_(0, self._places[name], vector.detach())
             vector.grad = None
+
+
+def _taken(whole: Tensor, places: Tensor) -> Tensor:
+    return whole.reshape(-1).index_select(0, places)

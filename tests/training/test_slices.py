@@ -1,5 +1,8 @@
 """What moves in part is stepped in part: as AdamW would with masked gradients, with state for those entries only."""
 
+import gc
+import weakref
+
 import torch
 
 from holdfast.training.slices import Slices
@@ -66,3 +69,13 @@ def test_whoever_writes_to_the_tensor_is_heard() -> None:
     weight.sum().backward()
     optimizer.step()
     assert weight.tolist() == [4.0, 6.0, 6.0]
+
+
+def test_nothing_outlives_whoever_used_it() -> None:
+    weight = torch.nn.Parameter(torch.randn(4, 6))
+    slices = Slices({"w": weight}, {"w": torch.rand(4, 6) < 0.4})
+    (torch.randn(5, 4) @ weight).sum().backward()
+    left = weakref.ref(weight)
+    del weight, slices
+    gc.collect()
+    assert left() is None, "the tensor is held by its own hook"
