@@ -159,14 +159,15 @@ def write(done: list[dict[str, Any]]) -> None:
 def table(done: list[dict[str, Any]]) -> list[str]:
     """Return the table as Markdown lines."""
     lines = [
-        "| head | what moves | epochs | fitted | random | random less fitted | forgets, fitted | random | … less |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| head | what moves | epochs | seeds | fitted | random | random less fitted "
+        "| forgets, fitted | random | random less fitted |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for part, moves, epochs in itertools.product(PARTS, MOVES, EPOCHS):
         ours = [u for u in done if (u["unit"][0], *u["unit"][2:]) == (part, moves, epochs)]
         if not ours:
             continue
-        cells = [part, moves, str(epochs), *_pair(ours, "learned")]
+        cells = [part, moves, str(epochs), str(len(ours)), *_pair(ours, "learned")]
         lost = [{**u, **{b: {"lost": u["before"] - u[b]["left"]} for b in BEGINNINGS}} for u in ours if u["before"]]
         lines.append("| " + " | ".join([*cells, *(_pair(lost, "lost") if lost else ["", "", ""])]) + " |")
     return lines
