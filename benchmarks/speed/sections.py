@@ -94,7 +94,7 @@ ALL: dict[str, Section] = {
     "top-layers": Section(_of("tuning", "top_layers", 4), _TOP, warm=_warm_tuning),
     "top-layers, 10 epochs": Section(_of("tuning", "top_layers", 10), ("holdfast",), warm=_warm_tuning),
     "lora": Section(_of("tuning", "lora", 1), _LORA, warm=_warm_tuning),
-    "parts": Section(_of("phases", "sides"), _PARTS, warm=_warm_tuning),
+    "parts": Section(_of("phases", "sides"), _PARTS, 3, warm=_warm_tuning),
     "memory": Section(_of("tuning", "memory", 0.5), _MEMORY, repetitions=1, alone=True),
     "compiled": Section(_of("tuning", "compiled", 1), _COMPILED, repetitions=1, alone=True, extra=True),
     "decoder": _plain("tuning", "decoder", _TRL),
