@@ -92,7 +92,7 @@ def page(document: dict[str, Any]) -> str:
     lines += [_limit(kept, *limit) for limit in LIMITS]
     lines += [_memory(kept), ""]
     lines += [
-        "Seconds (for memory, MiB) are medians; **bold** is a bar that was missed. Of full tuning two runs of five,",
+        "Seconds (for memory, MiB) are medians; **bold** is a bar that was missed. Of full tuning three runs of five,",
         "and of what is grouped by length all, are one epoch long; its seconds count as often as there are epochs.",
         "",
     ]
