@@ -48,7 +48,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rates", default="0.2,1,5")  # of 2e-4: low enough for all weights, high enough for few
+    parser.add_argument("--rates", default="0.2,1,5")  # low enough for all weights, high enough for few
     parser.add_argument("--arms", help="these instead of the part's own, without baselines")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the files")
     parser.add_argument("--jobs", type=int, default=2, help="tunings at a time, one thread each")

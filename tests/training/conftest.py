@@ -35,13 +35,17 @@ class Setup:
     home: Home
     chosen: Selection
 
+    def given(self) -> job.Given:
+        return job.Given(*self._parts())
+
     def run(self, progress: Any = None) -> Tuned:
-        parts = (self.selected, self.assessed, self.validated, self.start, self.recipe, self.remember, self.home)
-        return tuning.tune(*parts, progress)
+        return tuning.tune(*self._parts(), progress)
 
     def key(self) -> str:
-        parts = (self.selected, self.assessed, self.validated, self.start, self.recipe, self.remember, self.home)
-        return job.Given(*parts).key
+        return self.given().key
+
+    def _parts(self) -> tuple[Any, ...]:
+        return (self.selected, self.assessed, self.validated, self.start, self.recipe, self.remember, self.home)
 
     def with_(self, **training: Any) -> "Setup":
         """The same with other training settings."""

@@ -4,16 +4,11 @@ import torch
 
 from holdfast import models
 from holdfast.importance import probe
-from holdfast.training import job, tune
-
-
-def given(setup):
-    parts = (setup.selected, setup.assessed, setup.validated, setup.start, setup.recipe, setup.remember, setup.home)
-    return job.Given(*parts)
+from holdfast.training import tune
 
 
 def begun(setup):
-    return {name: p.detach().clone() for name, p in tune.start_model(given(setup)).head_parameters().items()}
+    return {name: p.detach().clone() for name, p in tune.start_model(setup.given()).head_parameters().items()}
 
 
 def same(one, other):
