@@ -1,7 +1,7 @@
 """The frontier of gain against loss: every method beside its fair baselines, each at its best rate, at five seeds.
 
     HOLDFAST_DATA=../shared/data .venv/bin/python -m benchmarks.frontier.run     # at most five hours of two cores
-    .venv/bin/python -m benchmarks.frontier.run --table                         # only the tables again
+    .venv/bin/python -m benchmarks.frontier.run --table                         # tables and pictures again
     .venv/bin/python -m benchmarks.frontier.run --parts made --seeds 1 --arms layernorm,psft
 
 Parts: `made` (English, then Lirian), `javanese` (NusaX English, then Javanese: every arm), `sundanese` and
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.frontier import arms, kept, page
+from holdfast.comparison import picture
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -55,10 +56,13 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=5.0)
     parser.add_argument("--home", type=Path, default=ROOT / ".holdfast" / "benchmarks" / "frontier")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--table", action="store_true", help="only write the tables again")
+    parser.add_argument("--table", action="store_true", help="only tables and pictures again")
     options = parser.parse_args()
     code = 0 if options.table else run(options)
-    if options.out == RESULTS:
+    shown = options.out == RESULTS
+    for part, document in documents(options.out).items():
+        picture.draw(document, ROOT / "docs" / f"frontier-{part}.png" if shown else options.out / f"{part}.png")
+    if shown:
         page.write(documents(RESULTS), ROOT / "docs" / "methods.md", RESULTS)
     return code
 
@@ -106,8 +110,6 @@ def compare(part: str, file: Path, chosen: str, options: argparse.Namespace, hom
     options.out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(made / "comparison.json", options.out / f"{part}.json")
     lines.drop()
-    picture = ROOT / "docs" / f"frontier-{part}.png" if options.out == RESULTS else options.out / f"{part}.png"
-    shutil.copyfile(made / "frontier.png", picture)
 
 
 def _announcing(part: str, until: float) -> Callable[[str], None]:

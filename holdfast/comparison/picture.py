@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.comparison.arms import REFERENCE
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FRONT, _REST, _LINE = "#1f5fa8", "#8a8a8a", "#b3561e"
 _MARKS = "os^vD<>pPX*hd"
+_READABLE = 16  # arms; of more only those on the frontier and plain tuning are named, and shown at every rate
 
 
 def draw(document: dict[str, Any], path: Path) -> None:
@@ -35,6 +38,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
 def _judged(axes: Axes, document: dict[str, Any]) -> None:
     """Draw means on test with the target's intervals, and of a single remembered task its interval too."""
     shown = [arm for arm in document["arms"] if arm["target"]]
+    named = _named(shown)
     for number, arm in enumerate(shown):
         x, y = _point(arm)
         colour = _FRONT if arm["frontier"] else _REST
@@ -42,8 +46,9 @@ def _judged(axes: Axes, document: dict[str, Any]) -> None:
         if len(arm["remembered"]) == 1:
             axes.plot(*_ends(arm["remembered"][0]["drop"], y), color=colour, linewidth=1, alpha=0.5)
         axes.plot(x, y, _MARKS[number % len(_MARKS)], color=colour, markersize=7)
-        axes.annotate(arm["name"], (x, y), (5, 4), textcoords="offset points", fontsize=7, color=colour,
-                      parse_math=False)  # fmt: skip
+        if arm["name"] in named:
+            axes.annotate(arm["name"], (x, y), (5, 4), textcoords="offset points", fontsize=7, color=colour,
+                          parse_math=False)  # fmt: skip
     front = sorted(_point(arm) for arm in shown if arm["frontier"])
     axes.plot([x for x, _ in front], [y for _, y in front], color=_LINE, linewidth=1.2, linestyle="--")
     axes.set_title("on test, at the rate chosen (blue: on the frontier)", fontsize=10)
@@ -51,7 +56,11 @@ def _judged(axes: Axes, document: dict[str, Any]) -> None:
 
 def _rates(axes: Axes, document: dict[str, Any]) -> None:
     """Draw every rate that was tried; the chosen one is filled."""
-    for number, arm in enumerate(arm for arm in document["arms"] if arm["target"]):
+    shown = [arm for arm in document["arms"] if arm["target"]]
+    named = _named(shown)
+    for number, arm in enumerate(shown):
+        if arm["name"] not in named:
+            continue
         seen = [one for one in arm["rates"] if one["gain"] is not None]
         points = [(-100 * (one["drop"] or 0.0), 100 * one["gain"]) for one in seen]
         axes.plot([x for x, _ in points], [y for _, y in points], color=_REST, linewidth=0.8)
@@ -60,6 +69,12 @@ def _rates(axes: Axes, document: dict[str, Any]) -> None:
             mark = _MARKS[number % len(_MARKS)]
             axes.plot(x, y, mark, color=fill, markeredgecolor=_FRONT, markersize=6)
     axes.set_title("on valid, at every rate of the grid (filled: chosen)", fontsize=10)
+
+
+def _named(arms: list[dict[str, Any]]) -> set[str]:
+    """Return the names of the arms that can be told apart in a picture of all of them."""
+    crowded = len(arms) > _READABLE
+    return {arm["name"] for arm in arms if arm["frontier"] or arm["name"] == REFERENCE or not crowded}
 
 
 def _point(arm: dict[str, Any]) -> tuple[float, float]:
