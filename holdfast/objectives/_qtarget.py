@@ -114,10 +114,13 @@ def figures(
 def in_parts(part: Part, logits: Tensor, labels: Tensor, other: Tensor | None) -> Tensor:
     """Return `part(logits, labels, other)` per row, worked out a few rows at a time, forwards and backwards.
 
-    Beside the logits and their gradient nothing of their size is ever held: the backward pass computes each part anew.
+    Where there are several, nothing of the logits' size is ever held beside them and their gradient: the backward pass
+    computes each part anew.
     """
-    rows = max(1, CELLS // logits.shape[-1])
-    found: Tensor = _in_parts().apply(part, rows, logits, labels, None if other is None else other.detach())
+    rows, fixed = max(1, CELLS // logits.shape[-1]), None if other is None else other.detach()
+    if len(logits) <= rows:
+        return part(logits, labels, fixed)
+    found: Tensor = _in_parts().apply(part, rows, logits, labels, fixed)
     return found
 
 

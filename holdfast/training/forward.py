@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 NUMBERS = 1 << 24  # logits of tokens that exist at once: 64 MiB
+_FEW, _ROWS = 1 << 22, 128  # as many as a processor keeps at hand, and rows that make reading the output layer worth it
 
 
 class Forward:
@@ -106,6 +107,10 @@ class Forward:
         """Return rows in the pieces whose logits exist at once."""
         return [rows]
 
+    def reading(self, rows: Sequence[int]) -> tuple[Tensor, Callable[[Tensor], Tensor]] | None:
+        """Return what a fixed output layer reads at some rows, and that layer; None without such a layer."""
+        return None
+
     def logits(self, head: str, rows: Sequence[int]) -> Tensor:
         """Return a head's logits on some rows, float32 [rows, labels]; the head in place stays in place."""
         with (
@@ -169,14 +174,31 @@ class TokenForward(Forward):
         return self.inputs["labels"][:, 1:][self._learned][list(rows)]
 
     def parts(self, rows: Sequence[int]) -> list[Sequence[int]]:
-        """Return rows in pieces of at most `NUMBERS` logits."""
-        size = max(1, NUMBERS // self.model.network.config.vocab_size)
+        """Return rows in pieces of at most `NUMBERS` logits, on a processor of fewer where the output layer is fixed.
+
+        Where that layer moves, every piece adds to all of its gradient, so that few pieces cost less.
+        """
+        network = self.model.network
+        size = max(1, NUMBERS // network.config.vocab_size)
+        if network.device.type == "cpu" and self._output_is_fixed:
+            size = min(size, max(_ROWS, _FEW // network.config.vocab_size))
         return [rows[first : first + size] for first in range(0, len(rows), size)]
 
     def logits(self, head: str, rows: Sequence[int]) -> Tensor:
         """Return the logits that predict some of the tokens, float32 [rows, vocabulary]."""
+        return self._read(self._states[list(rows)])
+
+    def reading(self, rows: Sequence[int]) -> tuple[Tensor, Callable[[Tensor], Tensor]] | None:
+        """Return the states of some tokens and the output layer, None where something of it moves."""
+        return (self._states[list(rows)], self._read) if self._output_is_fixed else None
+
+    @cached_property
+    def _output_is_fixed(self) -> bool:
+        return not self._read(self._states[:1].detach()).requires_grad
+
+    def _read(self, states: Tensor) -> Tensor:
         with inference.autocast(self.precision):
-            logits: Tensor = self.model.network.get_output_embeddings()(self._states[list(rows)])
+            logits: Tensor = self.model.network.get_output_embeddings()(states)
         return logits.float()
 
 

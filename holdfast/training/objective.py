@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from holdfast import choices, inference, models
 from holdfast.anchors._answers import Another, Answers, Frozen, Known
 from holdfast.anchors._divergence import StartLogits
 from holdfast.errors import BadInput
+from holdfast.training import pieces
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -75,27 +77,31 @@ class Objective:
     def __call__(self, batch: Forward) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and the figures of every row of the batch, [rows] each, grouped by head.
 
-        Where there are too many logits to keep, each part's are computed again when it is their turn in the backward
-        pass.
+        Where there are too many logits to keep, they are made piece by piece (`holdfast.training.pieces`).
         """
         import torch
-        from torch.utils.checkpoint import checkpoint
 
         old = self.older.on(batch) if self.older else None
-        parts = [(head, part) for head, rows in batch.rows_by_head().items() for part in batch.parts(rows)]
-        whole = len(parts) == len(batch.rows_by_head())
-        found = [
-            self._part(batch, old, *one) if whole else checkpoint(self._part, batch, old, *one, use_reentrant=False)
-            for one in parts
-        ]
+        heads = batch.rows_by_head()
+        parts = [(head, part) for head, rows in heads.items() for part in batch.parts(rows)]
+        give = self._part if len(parts) == len(heads) else self._piece
+        found = [give(batch, old, *one) for one in parts]
         figures = [figures for _, figures in found]
         together = {name: torch.cat([own[name] for own in figures]) for name in figures[0]}
         return torch.cat([losses for losses, _ in found]), together
 
-    def _part(
-        self, batch: Forward, old: Old | None, head: str, rows: Sequence[int]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        now, labels = batch.logits(head, rows), batch.labels(head, rows)
+    def _part(self, batch: Forward, old: Old | None, head: str, rows: Sequence[int]) -> pieces.Found:
+        return self._from(batch.logits(head, rows), batch, old, head, rows)
+
+    def _piece(self, batch: Forward, old: Old | None, head: str, rows: Sequence[int]) -> pieces.Found:
+        reading = batch.reading(rows)
+        if reading is None:
+            return pieces.again(partial(self._part, batch, old, head, rows))
+        states, read = reading
+        return pieces.at_once(lambda some: self._from(read(some), batch, old, head, rows), states)
+
+    def _from(self, now: Tensor, batch: Forward, old: Old | None, head: str, rows: Sequence[int]) -> pieces.Found:
+        labels = batch.labels(head, rows)
         needs: dict[str, Any] = {"teacher": self.teacher.at(batch, head, rows)} if self.teacher else {}
         needs |= {"old": old(head, rows, now)} if old else {}
         losses = self.module.loss(now, labels, self.options, **needs)

@@ -26,7 +26,7 @@ def batch(decoder):
 
 
 def loss(decoder, made, chosen="sft"):
-    moving = dict(decoder.network.named_parameters())
+    moving = {name: p for name, p in decoder.network.named_parameters() if p.requires_grad}
     start = Frozen(moving, {name: p.detach().clone() for name, p in moving.items()})
     decoder.network.zero_grad()
     losses, figures = objective.make({chosen: {}}, moving, lambda: start)(made)
@@ -52,6 +52,19 @@ def test_pieces_give_the_same_loss_and_gradient(decoder, batch, monkeypatch, cho
     assert [len(part) for part in made.parts(made.rows_by_head()[""])][:2] == [5, 5]
     for first, second in zip(whole, loss(decoder, made, chosen), strict=True):
         torch.testing.assert_close(first, second)
+
+
+@pytest.mark.parametrize("chosen", ["sft", "target", "psft", "gem", "iw-sft", "asft"])
+def test_below_a_fixed_output_layer_pieces_go_through_it_once(decoder, batch, monkeypatch, chosen):
+    output = decoder.network.get_output_embeddings().requires_grad_(False)
+    whole = loss(decoder, batch([0, 1, 2, 3]), chosen)
+    monkeypatch.setattr(forward, "NUMBERS", 5 * decoder.network.config.vocab_size)
+    made = batch([0, 1, 2, 3])
+    read = []
+    output.register_forward_hook(lambda module, given, found: read.append(len(found)) if found.requires_grad else None)
+    for first, second in zip(whole, loss(decoder, made, chosen), strict=True):
+        torch.testing.assert_close(first, second)
+    assert sum(read) == len(made.rows_by_head()[""]) and max(read) == 5
 
 
 def test_a_frozen_model_answers_as_it_did_whatever_moves(decoder, batch):
