@@ -19,6 +19,7 @@ def test_nothing_is_begun_where_flows_run_bare_or_another_server_is_named(
 
     home = homes.make(tmp_path / "home")
     monkeypatch.setattr(subprocess, "Popen", begun)
+    monkeypatch.setattr(server, "_watchers", [])  # another test may have begun one in this process
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with bare.without_prefect(Light):
         server.ready(home)
