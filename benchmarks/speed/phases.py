@@ -15,8 +15,8 @@ REST = "the rest"
 
 
 def sides() -> dict[str, Side]:
-    """Return the tunings of sections 1 and 2, with the seconds of their parts."""
-    return {"top two layers": _side(tuning.TOP, 4), "LoRA": _side(tuning.LORA, 1)}
+    """Return the tunings of sections 1 to 3, with the seconds of their parts."""
+    return {"top two layers": _side(tuning.TOP, 4), "LoRA": _side(tuning.LORA, 1), "CT-SFT": _side(tuning.CT_SFT, 1)}
 
 
 def _side(parameters: dict[str, Any], epochs: float) -> Side:

@@ -80,7 +80,7 @@ _MEMORY = (
     "nothing", "holdfast, LoRA", "holdfast, CT-SFT", "holdfast, FISH mask", "holdfast, top two layers",
     "holdfast, full", "Trainer, full", "Trainer, full, grouped",
 )  # fmt: skip
-_PARTS = ("top two layers", "LoRA")
+_PARTS = ("top two layers", "LoRA", "CT-SFT")
 _COMPILED = ("as it is", "compiled")
 _TRL = ("holdfast", "SFTTrainer, padded", "SFTTrainer, grouped", "SFTTrainer, packed")
 _LIKELIHOOD = ("holdfast", "holdfast, fp32", "lm-eval, bf16", "lm-eval, fp32")

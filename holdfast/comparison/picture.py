@@ -23,8 +23,10 @@ def draw(document: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(13, 6), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    _judged(left, document)
-    _rates(right, document)
+    shown = [arm for arm in document["arms"] if arm["target"]]
+    named = _named(shown)
+    _judged(left, shown, named)
+    _rates(right, shown, named)
     for axes in (left, right):
         axes.set_xlabel("remembered: change in points (mean over tasks)")
         axes.set_ylabel("target: gain in points")
@@ -35,10 +37,8 @@ def draw(document: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def _judged(axes: Axes, document: dict[str, Any]) -> None:
+def _judged(axes: Axes, shown: list[dict[str, Any]], named: set[str]) -> None:
     """Draw means on test with the target's intervals, and of a single remembered task its interval too."""
-    shown = [arm for arm in document["arms"] if arm["target"]]
-    named = _named(shown)
     for number, arm in enumerate(shown):
         x, y = _point(arm)
         colour = _FRONT if arm["frontier"] else _REST
@@ -54,10 +54,8 @@ def _judged(axes: Axes, document: dict[str, Any]) -> None:
     axes.set_title("on test, at the rate chosen (blue: on the frontier)", fontsize=10)
 
 
-def _rates(axes: Axes, document: dict[str, Any]) -> None:
+def _rates(axes: Axes, shown: list[dict[str, Any]], named: set[str]) -> None:
     """Draw every rate that was tried; the chosen one is filled."""
-    shown = [arm for arm in document["arms"] if arm["target"]]
-    named = _named(shown)
     for number, arm in enumerate(shown):
         if arm["name"] not in named:
             continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -94,9 +93,12 @@ class Objective:
         return self._from(batch.logits(head, rows), batch, old, head, rows)
 
     def _piece(self, batch: Forward, old: Old | None, head: str, rows: Sequence[int]) -> pieces.Found:
+        from torch.utils.checkpoint import checkpoint
+
         reading = batch.reading(rows)
         if reading is None:
-            return pieces.again(partial(self._part, batch, old, head, rows))
+            found: pieces.Found = checkpoint(self._part, batch, old, head, rows, use_reentrant=False)
+            return found
         states, read = reading
         return pieces.at_once(lambda some: self._from(read(some), batch, old, head, rows), states)
 

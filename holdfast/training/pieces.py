@@ -12,14 +12,6 @@ if TYPE_CHECKING:
 Found = tuple["Tensor", dict[str, "Tensor"]]
 
 
-def again(part: Callable[[], Found]) -> Found:
-    """Return the losses and figures of a piece, whose logits are computed again in the backward pass."""
-    from torch.utils.checkpoint import checkpoint
-
-    found: Found = checkpoint(part, use_reentrant=False)
-    return found
-
-
 def at_once(part: Callable[[Tensor], Found], states: Tensor) -> Found:
     """Return the losses and figures that `part` gives on states [n, width]; losses are [n], figures carry no gradient.
 
