@@ -59,8 +59,7 @@ def _both_passes(precision: str, repetition: int) -> dict[str, float]:
 def _fisher(precision: str, repetition: int) -> dict[str, float]:
     texts, targets = _task(ROWS)
     _, cost = world.timed(lambda: fisher.empirical(model(), texts, targets, world.LENGTH, 0, precision))
-    found = fisher.empirical(model(), texts[:CHECKED], targets[:CHECKED], world.LENGTH, 0, precision)
-    return cost | _differences(found)
+    return cost | _differences(precision)
 
 
 @functools.cache
@@ -79,12 +78,15 @@ def _loop() -> dict[str, torch.Tensor]:
     return totals
 
 
-def _differences(found: dict[str, torch.Tensor]) -> dict[str, float]:
+@functools.cache
+def _differences(precision: str) -> dict[str, float]:
     """Return how far the Fisher of linear weights is from the loop's: the worst element, relative, and in norm.
 
     An element's difference is relative to it or to the mean of its tensor, whichever is larger: below, the loop's own
     rounding is as large.
     """
+    texts, targets = _task(CHECKED)
+    found = fisher.empirical(model(), texts, targets, world.LENGTH, 0, precision)
     worst = off = whole = 0.0
     linear = [name for name, m in model().network.named_modules() if type(m) is torch.nn.Linear]
     for name in (f"{module}.weight" for module in linear):
@@ -118,9 +120,16 @@ def _together(bf16: bool) -> dict[str, float]:
     parts, chunks, means, _ = _decomposed(bf16)
     with torch.no_grad():
         found, cost = world.timed(lambda: relevance.measure(parts, chunks, means, Rules(), "mean"))
-        exact = found if not bf16 else relevance.measure(_decomposed(False)[0], chunks, means, Rules(), "mean")
-    both = torch.stack([found.answer.flatten(), exact.answer.flatten()])
+    both = torch.stack([found.answer.flatten(), found.answer.flatten() if not bf16 else _exact()])
     return cost | {"correlation": float(both.corrcoef()[0, 1])}
+
+
+@functools.cache
+def _exact() -> torch.Tensor:
+    """The relevance of all heads in fp32."""
+    parts, chunks, means, _ = _decomposed(False)
+    with torch.no_grad():
+        return relevance.measure(parts, chunks, means, Rules(), "mean").answer.flatten()
 
 
 def _one_at_a_time(repetition: int) -> dict[str, float]:

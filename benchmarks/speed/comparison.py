@@ -18,7 +18,7 @@ ABOVE = (
     "label-smoothing:parameters.layers=[-2, -1]",
     "lora:parameters.lora.layers=[4, 5]",
 )
-OTHERS = ("sft", "layernorm", "lora", "fish")
+OTHERS = ("sft", "layernorm", "lora", "ia3")
 SEEDS, ROWS, EPOCHS = 5, 160, 2
 
 

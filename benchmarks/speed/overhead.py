@@ -35,14 +35,14 @@ def help_() -> dict[str, Side]:
     return {"holdfast --help": lambda repetition: _command("--help")[1]}
 
 
-def _pipeline(folder: Path) -> Path:
+def _pipeline(folder: Path, count: int | None) -> Path:
     import csv
 
     for split in ("train", "valid", "test"):
         with (folder / f"{split}.csv").open("w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, ["id", "text", "label"])
             table.writeheader()
-            table.writerows(world.nusax(split))
+            table.writerows(world.nusax(split)[:count])
     lines = ["name: speed", f"start: {{model: {world.encoder_folder()}}}"]
     lines += [
         "learn: {train: train.csv, valid: valid.csv, test: test.csv, head: mood}",
@@ -53,13 +53,16 @@ def _pipeline(folder: Path) -> Path:
     return folder / "p.yaml"
 
 
-def adaptation() -> dict[str, Side]:
-    """A whole adaptation in a fresh home: outside its stages, then once more with nothing to do, and its memory."""
+def adaptation(count: int | None = None) -> dict[str, Side]:
+    """A whole adaptation in a fresh home: outside its stages, then once more with nothing to do, and its memory.
+
+    `count` rows of each table, where it is given.
+    """
     last: dict[str, Any] = {}
 
     def outside(repetition: int) -> dict[str, Any]:
         folder = Path(tempfile.mkdtemp(prefix="holdfast-speed-"))
-        last["words"] = ("run", str(_pipeline(folder)), "--home", str(folder / "home"), "--json")
+        last["words"] = ("run", str(_pipeline(folder, count)), "--home", str(folder / "home"), "--json")
         said, cost = _command(*last["words"])
         inside = sum(stage["seconds"] for stage in json.loads(said)["stages"])
         return {"seconds": cost["seconds"] - inside, "whole": cost["seconds"], "inside": inside, "MiB": cost["MiB"]}

@@ -48,11 +48,11 @@ def _warm_tuning() -> None:
     rivals.classifier(1, 0, tuning.RATE, grouped=True, lora=True, count=32)
 
 
-def _warm(module: str, which: str) -> Callable[[], None]:
+def _warm(module: str, which: str, *given: float) -> Callable[[], None]:
     """Run every side once."""
 
     def work() -> None:
-        for side in _of(module, which)().values():
+        for side in _of(module, which, *given)().values():
             side(0)
 
     return work
@@ -72,32 +72,24 @@ _TOP = (
     "holdfast", "holdfast, random head", "Trainer, full", "Trainer, full, grouped", "Trainer, same layers",
     "Trainer, same layers, grouped",
 )  # fmt: skip
-_LORA = (
-    "holdfast", "holdfast, random head", "Trainer + PEFT", "Trainer + PEFT, grouped", "holdfast, CT-SFT",
-    "holdfast, FISH mask",
-)  # fmt: skip
-_MEMORY = (
-    "nothing", "holdfast, LoRA", "holdfast, CT-SFT", "holdfast, FISH mask", "holdfast, top two layers",
-    "holdfast, full", "Trainer, full", "Trainer, full, grouped",
-)  # fmt: skip
+_LORA = ("holdfast", "Trainer + PEFT", "Trainer + PEFT, grouped", "holdfast, CT-SFT", "holdfast, FISH mask")
+_MEMORY = ("holdfast, CT-SFT", "holdfast, FISH mask", "Trainer, full")
 _PARTS = ("top two layers", "LoRA", "CT-SFT")
 _COMPILED = ("as it is", "compiled")
 _TRL = ("holdfast", "SFTTrainer, padded", "SFTTrainer, grouped", "SFTTrainer, packed")
 _LIKELIHOOD = ("holdfast", "holdfast, fp32", "lm-eval, bf16", "lm-eval, fp32")
 _FISHER = ("forward and backward, fp32", "Fisher, fp32", "forward and backward, bf16", "Fisher, bf16")
 _HEADS = ("one head at a time", "holdfast", "holdfast, bf16")
-_PREDICT = (
-    "holdfast", "holdfast, again", "Trainer.predict", "Trainer.predict, bf16", "Trainer.predict, bf16 weights",
-)  # fmt: skip
+_PREDICT = ("holdfast", "holdfast, again", "Trainer.predict", "Trainer.predict, bf16 weights")
 
 ALL: dict[str, Section] = {
     "top-layers": Section(_of("tuning", "top_layers", 4), _TOP, warm=_warm_tuning),
-    "top-layers, 10 epochs": Section(_of("tuning", "top_layers", 10), ("holdfast",), warm=_warm_tuning),
+    "top-layers, 10 epochs": Section(_of("tuning", "top_layers", 10), ("holdfast",), 3, warm=_warm_tuning),
     "lora": Section(_of("tuning", "lora", 1), _LORA, warm=_warm_tuning),
     "parts": Section(_of("phases", "sides"), _PARTS, 3, warm=_warm_tuning),
     "memory": Section(_of("tuning", "memory", 0.5), _MEMORY, repetitions=1, alone=True),
     "compiled": Section(_of("tuning", "compiled", 1), _COMPILED, repetitions=1, alone=True, extra=True),
-    "decoder": _plain("tuning", "decoder", _TRL),
+    "decoder": Section(_of("tuning", "decoder"), _TRL, warm=_warm("tuning", "decoder", 16)),
     "fisher": _plain("assessment", "fishers", _FISHER),
     "decomposition": _plain("assessment", "decomposition", _HEADS),
     "classifying": _plain("evaluation", "classifying", _PREDICT),
@@ -106,7 +98,10 @@ ALL: dict[str, Section] = {
     "comparison": Section(_of("comparison", "sides"), ("together", "apart"), repetitions=1, warm=_warm_comparison),
     "help": Section(_of("overhead", "help_"), ("holdfast --help",)),
     "adaptation": Section(
-        _of("overhead", "adaptation"), ("wall minus stages", "nothing to do"), 3, warm=_warm("overhead", "adaptation")
+        _of("overhead", "adaptation"),
+        ("wall minus stages", "nothing to do"),
+        3,
+        warm=_warm("overhead", "adaptation", 32),
     ),
     "tuning alone": Section(_of("overhead", "memory"), ("tuning alone",), repetitions=1, alone=True),
 }
