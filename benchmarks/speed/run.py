@@ -1,6 +1,6 @@
 """What Holdfast's tuning, assessment and evaluation cost beside what a user would pick instead, at its best setting.
 
-    HOLDFAST_DATA=../shared/data .venv/bin/python benchmarks/speed/run.py             # 43 minutes on two slow cores
+    HOLDFAST_DATA=../shared/data .venv/bin/python benchmarks/speed/run.py             # 25 minutes on two cores
     ... run.py --only top-layers lora    # some sections;  --again anew;  `compiled` only where named
     ... run.py --seconds 100             # stop after the measurement that ends beyond it; the same command goes on
     ... run.py --table                   # only the table, from the numbers kept
