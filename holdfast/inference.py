@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,26 @@ def _in_bf16(layer: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
 
     weight = layer.weight.detach().bfloat16()
     bias = None if layer.bias is None else layer.bias.detach().bfloat16()
-    return lambda x: torch.nn.functional.linear(x, weight, bias)
+    return functools.partial(torch.nn.functional.linear, weight=weight, bias=bias)
+
+
+def linear_map(layer: nn.Module, precision: str) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+    """Return the weight and bias that a linear layer uses under `autocast(precision)`, cast.
+
+    None for another kind of layer, and for one whose calls somebody watches.
+    """
+    import torch
+
+    own = vars(layer).get("forward")
+    if layer._forward_hooks or layer._forward_pre_hooks:
+        return None
+    if isinstance(own, functools.partial) and own.func is torch.nn.functional.linear:
+        return own.keywords["weight"], own.keywords["bias"]
+    if type(layer) is not torch.nn.Linear or own is not None:
+        return None
+    with torch.no_grad(), autocast(precision):
+        dtype = torch.nn.functional.linear(layer.weight[:1], layer.weight[:1]).dtype
+    return layer.weight.detach().to(dtype), None if layer.bias is None else layer.bias.detach().to(dtype)
 
 
 def batches_by_length(lengths: Sequence[int], batch: int, tokens: int | None = None) -> Iterator[list[int]]:

@@ -77,22 +77,30 @@ def _batch(model: Model, pairs: list[tuple[Ids, Ids]], forks: list[_Fork], compu
     }
     with inference.autocast(compute.precision):
         states = model.network.base_model(**inputs, use_cache=False).last_hidden_state
-    asked = [_asked(*one) for one in zip(pairs, forks, strict=True)]
-    rows = torch.tensor([row for row, own in enumerate(asked) for _ in own], device=device)
-    columns, targets, sides = (torch.tensor([one[i] for own in asked for one in own], device=device) for i in range(3))
-    values = likelihood.of_states(model, states[rows, columns], targets, compute)
-    totals = torch.zeros(len(pairs), 3, dtype=values.dtype).index_put_((rows.cpu(), sides.cpu()), values, True)
+    asked = [(row, *one) for row, own in enumerate(zip(pairs, forks, strict=True)) for one in _asked(*own)]
+    places = {behind: (row, column) for row, column, _, _, behind in asked}
+    numbers = {behind: number for number, behind in enumerate(places)}
+    predicts = torch.tensor([numbers[behind] for *_, behind in asked], device=device)
+    targets = torch.tensor([token for *_, token, _ in asked], device=device)
+    own = states[tuple(torch.tensor(list(places.values()), device=device).T)]
+    values = likelihood.of_states(model, own, targets, compute, predicts)
+    rows, sides = (torch.tensor([one[i] for one in asked]) for i in (0, 2))
+    totals = torch.zeros(len(pairs), 3, dtype=values.dtype).index_put_((rows, sides), values, True)
     found: np.ndarray = (totals[:, :1] + totals[:, 1:]).numpy()
     return found
 
 
-def _asked(pair: tuple[Ids, Ids], fork: _Fork) -> list[tuple[int, int, int]]:
-    """Return (column of the state, token that it is asked for, 0 for the common tokens or 1 or 2 for an end's)."""
+def _asked(pair: tuple[Ids, Ids], fork: _Fork) -> list[tuple[int, int, int, Ids]]:
+    """Return (column of a state, 0 for the common tokens or 1 or 2 for an end's, the token asked for, those before it).
+
+    Behind the same tokens, in whichever text, stands the same state.
+    """
     common = fork.common
-    found = [(i - 1, pair[0][i], 0) for i in range(1, common)]
+    found = [(i - 1, 0, pair[0][i], pair[0][:i]) for i in range(1, common)]
     for side, (ids, start) in enumerate(zip(pair, (common, common + fork.ends[0]), strict=True), 1):
         columns = [common - 1, *range(start, start + len(ids) - common - 1)]
-        found += [(column, token, side) for column, token in zip(columns, ids[common:], strict=False)]
+        places = zip(columns, range(common, len(ids)), strict=False)
+        found += [(column, side, ids[place], ids[:place]) for column, place in places]
     return found
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from holdfast.records import Start
 
 
+_STATES, _COLUMNS = 256, 2048  # whose logits a processor's cache holds
+
+
 @dataclass(frozen=True)
 class Compute:
     """How scores are computed: rows per batch, tokens whose logits exist at once, and the precision of forwards."""
@@ -62,13 +65,47 @@ def kept(start: Start, model: Model, encoded: Sequence[Encoded], compute: Comput
     return cached.array(key, make, home)
 
 
-def of_states(model: Model, states: Tensor, targets: Tensor, compute: Compute) -> Tensor:
-    """Return each target's log-probability under the state that predicts it, float64 [targets] on the processor."""
+def of_states(
+    model: Model, states: Tensor, targets: Tensor, compute: Compute, predicts: Tensor | None = None
+) -> Tensor:
+    """Return each target's log-probability under the state that predicts it, float64 [targets] on the processor.
+
+    `predicts` [targets] numbers those states, where one predicts several targets or the order is another.
+    """
     import torch
 
-    parts = zip(states.split(compute.chunk), targets.split(compute.chunk), strict=True)
-    found = [log_softmax(model, part, compute).gather(1, target[:, None])[:, 0] for part, target in parts]
-    return torch.cat(found).double().cpu()
+    predicts = torch.arange(len(states), device=states.device) if predicts is None else predicts
+    layer = inference.linear_map(model.network.get_output_embeddings(), compute.precision)
+    in_cache = layer is not None and states.device.type == "cpu"
+    size = _STATES if in_cache else compute.chunk
+    found = torch.empty(len(targets), dtype=torch.float64)
+    for first in range(0, len(states), size):
+        mine = ((predicts >= first) & (predicts < first + size)).nonzero()[:, 0]
+        part, rows, own = states[first : first + size], predicts[mine] - first, targets[mine]
+        if in_cache:
+            assert layer is not None
+            values = _by_columns(part, rows, own, *layer)
+        else:
+            values = log_softmax(model, part, compute)[rows, own]
+        found[mine.cpu()] = values.double().cpu()
+    return found
+
+
+def _by_columns(states: Tensor, rows: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the log-probabilities of targets under states[rows], float32 [targets], by parts of the vocabulary.
+
+    The logits of all of it would go to memory and back for every step of the softmax; those of a part stay in cache.
+    """
+    import torch
+
+    states, own, sums = states.to(weight.dtype), torch.empty(len(targets)), []
+    for first in range(0, len(weight), _COLUMNS):
+        columns = slice(first, first + _COLUMNS)
+        logits = torch.nn.functional.linear(states, weight[columns], None if bias is None else bias[columns]).float()
+        here = ((targets >= first) & (targets < first + _COLUMNS)).nonzero()[:, 0]
+        own[here] = logits[rows[here], targets[here] - first]
+        sums.append(logits.logsumexp(1))
+    return own - torch.stack(sums, 1).logsumexp(1)[rows]
 
 
 def sums(scores: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Likelihoods, options and probes against the whole network run on one sequence at a time."""
 
+import contextlib
 import json
 import zipfile
 
@@ -61,6 +62,45 @@ def test_the_logits_of_all_tokens_are_never_there_at_once(model):
     assert max(seen) <= 5
 
 
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("cast", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_part_of_the_vocabulary_at_a_time_gives_the_log_softmax_of_all(model, precision, cast, biased, monkeypatch):
+    loaded, sizes = model(), []
+    layer = loaded.network.get_output_embeddings()
+    if biased:
+        layer.bias = torch.nn.Parameter(torch.randn(layer.out_features, generator=torch.Generator().manual_seed(1)))
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(7, layer.in_features, generator=generator)
+    predicts = torch.tensor([0, 6, 3, 3, 1, 5, 0, 2, 4])
+    targets = torch.randint(0, layer.out_features, (9,), generator=generator)
+    targets[0], targets[1] = 0, layer.out_features - 1
+    compute = Compute(chunk=4, precision=precision)
+    monkeypatch.setattr(likelihood, "_STATES", 3)
+    monkeypatch.setattr(likelihood, "_COLUMNS", 5)
+    linear = torch.nn.functional.linear
+    once = inference.cast_once(loaded.network, precision) if cast else contextlib.nullcontext()
+    with torch.inference_mode(), once:
+        wanted = likelihood.log_softmax(loaded, states, compute)[predicts, targets]
+        with monkeypatch.context() as patched:
+            patched.setattr(torch.nn.functional, "linear", lambda *a, **k: sizes.append(linear(*a, **k)) or sizes[-1])
+            found = likelihood.of_states(loaded, states, targets, compute, predicts)
+        alone = likelihood.of_states(loaded, states[predicts], targets, compute)
+    assert found.dtype == torch.float64
+    assert torch.allclose(found, wanted.double(), atol=1e-5) and torch.allclose(found, alone, atol=1e-5)
+    assert all(one.shape[0] <= 3 and one.shape[1] <= 5 for one in sizes) or cast
+
+
+def test_whoever_watches_the_output_layer_is_called(model):
+    loaded, seen = model(), []
+    layer = loaded.network.get_output_embeddings()
+    assert inference.linear_map(layer, "fp32") is not None
+    layer.register_forward_hook(lambda m, i, output: seen.append(output.shape))
+    assert inference.linear_map(layer, "fp32") is None
+    likelihood.of_states(loaded, torch.zeros(3, layer.in_features), torch.zeros(3, dtype=torch.int64), SMALL)
+    assert seen == [(3, layer.out_features)]
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("normalise", ["none", "tokens", "characters"])
 def test_options_sharing_their_prompt_s_keys_score_as_they_do_alone(model, shape, normalise):
@@ -115,8 +155,11 @@ def test_minimal_pairs(model):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_pairs_that_begin_alike_have_the_likelihoods_that_they_have_apart(model, shape):
-    loaded, read = model(shape), []
+def test_pairs_that_begin_alike_have_the_likelihoods_that_they_have_apart(model, shape, monkeypatch):
+    loaded, read, scored, of_states = model(shape), [], [], likelihood.of_states
+    monkeypatch.setattr(
+        likelihood, "of_states", lambda m, s, t, *a: scored.append((len(s), len(t))) or of_states(m, s, t, *a)
+    )
     loaded.network.get_input_embeddings().register_forward_hook(lambda m, i, output: read.append(i[0].numel()))
     texts = [("the man ran off", "the man rans"), ("then", "than the others"), ("an ant", "an ant and"), ("x", "x")]
     pairs = [tuple(Encoder(loaded.tokenizer).text(text).input_ids for text in pair) for pair in texts]
@@ -126,6 +169,7 @@ def test_pairs_that_begin_alike_have_the_likelihoods_that_they_have_apart(model,
     assert np.allclose(found, wanted, atol=1e-3)
     if shape != "mistral":  # whose window would have to be kept too
         assert tokens < sum(len(ids) for pair in pairs for ids in pair)
+        assert all(states < targets for states, targets in scored)  # what stands behind the same tokens is read once
 
 
 @pytest.mark.parametrize("shape", ["llama", "gpt2"])
@@ -133,6 +177,7 @@ def test_weights_cast_once_give_the_very_same_numbers(model, shape, monkeypatch)
     loaded = model(shape)
     encoded = [Encoder(loaded.tokenizer).pair(*pair) for pair in PAIRS]
     low = Compute(batch=3, chunk=5, precision="bf16")
+    monkeypatch.setattr(inference, "linear_map", lambda layer, precision: None)  # the layer itself is to be called
     found = likelihood.of_tokens(loaded, encoded, low)
     assert not any("forward" in vars(module) for module in loaded.network.modules())
     monkeypatch.setattr(inference, "_in_bf16", lambda layer: type(layer).forward.__get__(layer))
