@@ -10,5 +10,7 @@ or a token to be predicted; the labels are then classes or the vocabulary. What 
   `warm_up`). The model then runs without dropout.
 
 Optionally `figures(logits, labels, options, **needs) -> {name: float32 [rows]}` gives what is logged at every update
-beside the loss. `ROW` (`_qtarget.Row`) is the choice's line in `docs/objectives.md`.
+beside the loss. A loss that depends on nothing but the label's log-probability, float32 [rows], gives itself from that
+too, `loss_of_label(of_label, options)`, and its figures, `figures_of_label(of_label, options)`: then the logits of a
+vocabulary need never be there at once. `ROW` (`_qtarget.Row`) is the choice's line in `docs/objectives.md`.
 """

@@ -46,6 +46,11 @@ class Seen:
         """The model's log-probability of each row's label, [n]."""
         return at(self.log_p, self.labels)
 
+    @staticmethod
+    def only(of_label: Tensor) -> Seen:
+        """What is seen of rows of which the label's log-probability is known and nothing else, [n]."""
+        return Seen(of_label.unsqueeze(-1), of_label.new_zeros(len(of_label), dtype=int), None)
+
     @property
     def teacher(self) -> Tensor:
         """The other model's log-probabilities, [n, labels]."""
@@ -109,6 +114,18 @@ def figures(
 
     nll, reliance = in_parts(part, logits.detach(), labels, teacher).unbind(-1)
     return {"nll": nll, "reliance": reliance}
+
+
+def loss_of_label(target: Callable[[Seen, Any], Target], of_label: Tensor, options: Any) -> Tensor:
+    """Return `loss`, [n], of a target that depends on nothing but the label's log-probability, from that, [n]."""
+    wanted = target(Seen.only(of_label.detach()), options)
+    return wanted.scale * -wanted.reliance * of_label
+
+
+def figures_of_label(target: Callable[[Seen, Any], Target], of_label: Tensor, options: Any) -> dict[str, Tensor]:
+    """Return `figures` of such a target."""
+    nll = -of_label.detach()
+    return {"nll": nll, "reliance": nll.new_zeros(()) + target(Seen.only(-nll), options).reliance + 0 * nll}
 
 
 def in_parts(part: Part, logits: Tensor, labels: Tensor, other: Tensor | None) -> Tensor:

@@ -33,3 +33,5 @@ def target(seen: _qtarget.Seen, options: Options) -> _qtarget.Target:
 
 loss = partial(_qtarget.loss, target)
 figures = partial(_qtarget.figures, target)
+loss_of_label = partial(_qtarget.loss_of_label, target)
+figures_of_label = partial(_qtarget.figures_of_label, target)

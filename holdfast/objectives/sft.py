@@ -25,3 +25,4 @@ def target(seen: _qtarget.Seen, options: Options) -> _qtarget.Target:
 
 
 loss = partial(_qtarget.loss, target)
+loss_of_label = partial(_qtarget.loss_of_label, target)

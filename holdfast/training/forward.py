@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast import inference, read_position, unpadded
 from holdfast.generation import encoding
-from holdfast.training import packing
+from holdfast.training import packing, pieces
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,6 +111,11 @@ class Forward:
         """Return what a fixed output layer reads at some rows, and that layer; None without such a layer."""
         return None
 
+    @property
+    def fixed_linear(self) -> pieces.Linear | None:
+        """The weight and bias of a fixed linear output layer on a processor; None without such a layer."""
+        return None
+
     def logits(self, head: str, rows: Sequence[int]) -> Tensor:
         """Return a head's logits on some rows, float32 [rows, labels]; the head in place stays in place."""
         with (
@@ -191,6 +196,14 @@ class TokenForward(Forward):
     def reading(self, rows: Sequence[int]) -> tuple[Tensor, Callable[[Tensor], Tensor]] | None:
         """Return the states of some tokens and the output layer, None where something of it moves."""
         return (self._states[list(rows)], self._read) if self._output_is_fixed else None
+
+    @property
+    def fixed_linear(self) -> pieces.Linear | None:
+        """The weight and bias of a fixed linear output layer on a processor; None without such a layer."""
+        network = self.model.network
+        if network.device.type != "cpu" or not self._output_is_fixed:
+            return None
+        return inference.linear_map(network.get_output_embeddings(), self.precision)
 
     @cached_property
     def _output_is_fixed(self) -> bool:

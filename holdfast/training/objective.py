@@ -83,14 +83,27 @@ class Objective:
         old = self.older.on(batch) if self.older else None
         heads = batch.rows_by_head()
         parts = [(head, part) for head, rows in heads.items() for part in batch.parts(rows)]
-        give = self._part if len(parts) == len(heads) else self._piece
-        found = [give(batch, old, *one) for one in parts]
+        if len(parts) == len(heads):
+            found = [self._part(batch, old, *one) for one in parts]
+        elif hasattr(self.module, "loss_of_label") and (linear := batch.fixed_linear):
+            found = [self._of_labels(batch, linear, *one) for one in heads.items()]
+        else:
+            found = [self._piece(batch, old, *one) for one in parts]
         figures = [figures for _, figures in found]
         together = {name: torch.cat([own[name] for own in figures]) for name in figures[0]}
         return torch.cat([losses for losses, _ in found]), together
 
     def _part(self, batch: Forward, old: Old | None, head: str, rows: Sequence[int]) -> pieces.Found:
         return self._from(batch.logits(head, rows), batch, old, head, rows)
+
+    def _of_labels(self, batch: Forward, linear: pieces.Linear, head: str, rows: Sequence[int]) -> pieces.Found:
+        reading = batch.reading(rows)
+        assert reading is not None
+        of_label = pieces.log_probabilities(reading[0], batch.labels(head, rows), linear)
+        losses = self.module.loss_of_label(of_label, self.options)
+        if not hasattr(self.module, "figures_of_label"):
+            return losses, {}
+        return losses, self.module.figures_of_label(of_label, self.options)
 
     def _piece(self, batch: Forward, old: Old | None, head: str, rows: Sequence[int]) -> pieces.Found:
         from torch.utils.checkpoint import checkpoint

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Found = tuple["Tensor", dict[str, "Tensor"]]
+Linear = tuple["Tensor", "Tensor | None"]
+_STATES, _COLUMNS = 512, 2048  # whose logits a processor's cache holds
 
 
 def at_once(part: Callable[[Tensor], Found], states: Tensor) -> Found:
@@ -50,3 +52,63 @@ def _differentiated() -> Any:
             return None, None, derivatives * weight.unsqueeze(-1).to(derivatives.dtype)
 
     return Differentiated
+
+
+def log_probabilities(states: Tensor, labels: Tensor, linear: Linear) -> Tensor:
+    """Return the log-probability of each label [n] under a fixed output layer's weight and bias, float32 [n].
+
+    `states` [n, width] alone may carry a gradient. It is worked out together with the log-probability, a part of the
+    vocabulary at a time, so that no logits leave the processor's cache, each is made once, and the softmax's sum grows
+    from part to part, as in FlashAttention (arXiv 2205.14135).
+    """
+    found: Tensor = _log_probability().apply(states, labels, *linear)
+    return found
+
+
+@cache
+def _log_probability() -> Any:
+    import torch
+
+    class LogProbability(torch.autograd.Function):
+        """Each label's log-probability with its derivative, one row [width] for each."""
+
+        @staticmethod
+        def forward(ctx: Any, states: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            parts = zip(states.split(_STATES), labels.split(_STATES), strict=True)
+            found = [_derived(some.to(weight.dtype), own, weight, bias) for some, own in parts]
+            ctx.save_for_backward(torch.cat([derivatives for _, derivatives in found]).to(states.dtype))
+            return torch.cat([values for values, _ in found])
+
+        @staticmethod
+        def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, ...]:
+            (derivatives,) = ctx.saved_tensors
+            return derivatives * weight.unsqueeze(-1).to(derivatives.dtype), None, None, None
+
+    return LogProbability
+
+
+def _derived(states: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return log p_y [n] and its derivative by the states, (1 - p_y) w_y - sum over c != y of p_c w_c, [n, width].
+
+    The label is left out of the sums: where the model is sure of it, a small difference of large numbers would be left.
+    """
+    import torch
+
+    most = torch.full((len(states), 1), -torch.inf)
+    others, drawn = torch.zeros(len(states), 1), torch.zeros(len(states), states.shape[1])
+    own = torch.empty(len(states), 1)
+    for first in range(0, len(weight), _COLUMNS):
+        part = weight[first : first + _COLUMNS]
+        shift = None if bias is None else bias[first : first + _COLUMNS]
+        logits = torch.nn.functional.linear(states, part, shift).float()
+        here = ((labels >= first) & (labels < first + len(part))).nonzero()[:, 0]
+        own[here, 0] = logits[here, labels[here] - first]
+        logits[here, labels[here] - first] = -torch.inf
+        before, most = most, torch.maximum(most, logits.amax(1, keepdim=True))
+        fades = (before - most).exp_()
+        shares = logits.sub_(most).exp_()
+        others = others * fades + shares.sum(1, keepdim=True)
+        drawn.mul_(fades).add_(shares.to(weight.dtype) @ part)
+    whole = others + (own - most).exp_()
+    derivatives = (others / whole) * weight[labels].float() - drawn / whole
+    return (own - most - whole.log()).squeeze(1), derivatives

@@ -7,7 +7,7 @@ from holdfast import models
 from holdfast.anchors._answers import Frozen
 from holdfast.generation import encoding
 from holdfast.records import Start
-from holdfast.training import batches, forward, objective
+from holdfast.training import batches, forward, objective, pieces
 from tests.generation.conftest import passes
 
 ROWS = [("say it", "is"), ("1 and 2", "make 3"), ("why", "because the answer is longer"), ("a", "b")]
@@ -65,6 +65,19 @@ def test_below_a_fixed_output_layer_pieces_go_through_it_once(decoder, batch, mo
     for first, second in zip(whole, loss(decoder, made, chosen), strict=True):
         torch.testing.assert_close(first, second)
     assert sum(read) == len(made.rows_by_head()[""]) and max(read) == 5
+
+
+@pytest.mark.parametrize("chosen", ["sft", "dft", "focal", "profit"])
+def test_below_a_fixed_output_layer_of_a_label_no_logits_are_made(decoder, batch, monkeypatch, chosen):
+    decoder.network.get_output_embeddings().requires_grad_(False)
+    whole = loss(decoder, batch([0, 1, 2, 3]), chosen)
+    monkeypatch.setattr(forward, "NUMBERS", 5 * decoder.network.config.vocab_size)
+    monkeypatch.setattr(pieces, "_STATES", 4)
+    monkeypatch.setattr(pieces, "_COLUMNS", 7)
+    monkeypatch.setattr(objective.Objective, "_piece", None)
+    made = batch([0, 1, 2, 3])
+    for first, second in zip(whole, loss(decoder, made, chosen), strict=True):
+        torch.testing.assert_close(first, second)
 
 
 def test_a_frozen_model_answers_as_it_did_whatever_moves(decoder, batch):

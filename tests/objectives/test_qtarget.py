@@ -199,6 +199,30 @@ def test_figures_are_the_cross_entropy_and_the_reliance() -> None:
     assert torch.allclose(found["reliance"].double(), p_y(LOGITS), rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["sft", "dft", "p-loss", "beyond-log", "focal", "profit"])
+def test_the_label_s_log_probability_alone_gives_the_same_loss_gradient_and_figures(name: str) -> None:
+    module = choices.load("objectives", name)
+    options = choices.options("objectives", name, {})
+    whole, alone = LOGITS.clone().requires_grad_(), LOGITS.clone().requires_grad_()
+    wanted = module.loss(whole, Y, options)
+    of_label = _qtarget.at(alone.log_softmax(-1), Y)
+    found = module.loss_of_label(of_label, options)
+    wanted.sum().backward()
+    found.sum().backward()
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(alone.grad, whole.grad)
+    if hasattr(module, "figures"):
+        figures = module.figures_of_label(of_label, options)
+        for key, value in module.figures(LOGITS, Y, options).items():
+            torch.testing.assert_close(figures[key], value)
+            assert not figures[key].requires_grad
+
+
+def test_no_objective_that_looks_at_more_says_that_the_label_is_enough() -> None:
+    more = [name for name in FORMULAS if not hasattr(choices.load("objectives", name), "loss_of_label")]
+    assert {"target", "gem", "eaft", "kd", "cft", "label-smoothing", "iw-sft"} <= set(more)
+
+
 class Largest(TorchDispatchMode):
     """Keeps the numbers of elements of every tensor that an operation makes, views left out."""
 
