@@ -18,7 +18,8 @@ class Slices:
     """The moving entries of each masked tensor, `masks` by names of `moving`; `stepped` is what the optimiser gets.
 
     `stepped` holds, under the names of `moving`, whole tensors themselves and a vector [entries] for each masked one.
-    `hooks` are the handles by which gradients are taken from the tensors.
+    `parts` has the vector and the mask of the latter: who knows a vector's gradient may give it
+    (`holdfast.training.sliced`). `hooks` are the handles by which it is taken from the whole tensor's otherwise.
     """
 
     def __init__(self, moving: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> None:
@@ -30,6 +31,7 @@ class Slices:
         }
         self._vectors = {name: nn.Parameter(_taken(self._tensors[name].detach(), self._places[name])) for name in masks}
         self.stepped: dict[str, nn.Parameter] = {**moving, **self._vectors}
+        self.parts = {name: (self._vectors[name], mask) for name, mask in masks.items()}
         self.hooks = [
             tensor.register_post_accumulate_grad_hook(self._taking(name)) for name, tensor in self._tensors.items()
         ]

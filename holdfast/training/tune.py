@@ -6,7 +6,7 @@ Interrupted anywhere, it continues from its last checkpoint to the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from holdfast.control.watcher import Watcher, needed
 from holdfast.errors import Diverged, OutOfMemory
 from holdfast.importance import probe
 from holdfast.records import Tuned
-from holdfast.training import checkpoints, curve, drawn_back, job, launch, processes, randomness, restoring
+from holdfast.training import checkpoints, curve, drawn_back, job, launch, processes, randomness, restoring, sliced
 
 if TYPE_CHECKING:
     from holdfast.home import Home
@@ -190,7 +190,9 @@ def _continued(work: job.Job, watcher: Watcher | None) -> int:
 @contextmanager
 def _ready(work: job.Job) -> Iterator[None]:
     """Cast frozen weights for bf16 once, not at every step, and look for garbage only in what is made from now on."""
-    with memory.settled(), inference.cast_once(work.model.network, work.training.precision, work.moving.values()):
+    network = work.model.network
+    sparing = nullcontext() if work.training.compile else sliced.only_moving(network, work.slices)
+    with memory.settled(), inference.cast_once(network, work.training.precision, work.moving.values()), sparing:
         yield
 
 
