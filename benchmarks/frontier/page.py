@@ -63,24 +63,59 @@ def reproduction(documents: Documents, _: str) -> str:
 
 
 def verdict(documents: Documents, arms: str) -> str:
-    """Return the first sentence about a method: whether its arm (the first that ran) beats plain tuning.
+    """Return the first sentences about a method: whether its arm, or each of several that ran, beats plain tuning.
 
     It beats its baseline where target or memory is better than that of `sft` beyond chance and neither is worse.
     """
-    for part in TITLES:
-        for name in arms.split():
-            found = claims.learns_more(name)(documents[part]) if part in documents else None
-            kept = claims.keeps_more(name)(documents[part]) if part in documents else None
-            if found is not None:
-                return _sentence(part, found, kept)
-    return "Not yet measured against its baseline."
+    said = {name: found for name in arms.split() if (found := _of_arm(documents, name))}
+    if len(said) > 1:
+        return " ".join(f"`{name}`: {sentences}" for name, sentences in said.items())
+    return next(iter(said.values()), "Not yet measured against its baseline.")
+
+
+_Both = tuple[claims.Difference, claims.Difference | None]
+
+
+def _of_arm(documents: Documents, name: str) -> str:
+    """Return what is said of an arm: figures of the first part on which it ran, and whether it is so on the others."""
+    found = {part: _against_sft(documents[part], name) for part in TITLES if part in documents}
+    seen = [(part, both[0], both[1]) for part, both in found.items() if both is not None]
+    if not seen:
+        return ""
+    beat = [(part, _beats(learned, kept)) for part, learned, kept in seen]
+    return _sentence(*seen[0]) + _elsewhere(beat[0][1], beat[1:])
+
+
+def _against_sft(document: dict[str, Any], name: str) -> _Both | None:
+    """Return how much more an arm learned and kept than `sft`."""
+    learned = claims.learns_more(name)(document)
+    return None if learned is None else (learned, claims.keeps_more(name)(document))
+
+
+def _beats(target: claims.Difference, kept: claims.Difference | None) -> bool:
+    both = [target, *([kept] if kept else [])]
+    return any(low > 0 for _, low, _ in both) and not any(high < 0 for _, _, high in both)
 
 
 def _sentence(part: str, target: claims.Difference, kept: claims.Difference | None) -> str:
-    both = [target, *([kept] if kept else [])]
-    beats = any(low > 0 for _, low, _ in both) and not any(high < 0 for _, _, high in both)
+    beats = "Beats" if _beats(target, kept) else "Does not beat"
     said = f"target {_interval(target)}" + (f", remembered {_interval(kept)}" if kept else "")
-    return f"{'Beats' if beats else 'Does not beat'} plain tuning on {part}, in points against `sft`: {said}."
+    return f"{beats} plain tuning on {part}, in points against `sft`: {said}."
+
+
+def _elsewhere(beat: bool, others: list[tuple[str, bool]]) -> str:
+    """Return on which other parts an arm beat `sft` and on which not, what is as on the first part before the rest."""
+    said = ""
+    for wanted in (beat, not beat):
+        parts = [part for part, beaten in others if beaten is wanted]
+        if parts:
+            verb = "Beats it" if wanted else "Does not beat it"
+            said += f" {verb} on {_listed(parts)}{' either' if not wanted and not beat else ''}."
+    return said
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _interval(points: claims.Difference) -> str:

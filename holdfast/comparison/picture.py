@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _FRONT, _REST, _LINE = "#1f5fa8", "#8a8a8a", "#b3561e"
 _MARKS = "os^vD<>pPX*hd"
+_SIZE, _STEPS = 7, (0, 1, -1, 2, -2, 3, -3)  # of names, in points, and by how many lines one may be moved
+_BESIDE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}  # what a name stands on
 _READABLE = 16  # arms; of more only those on the frontier and plain tuning are named, and shown at every rate
 
 
@@ -34,6 +36,8 @@ def draw(document: dict[str, Any], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.margins(0.1)
     figure.suptitle(f"{document['pipeline']}: gain and retention", fontsize=11, parse_math=False)
+    figure.draw_without_rendering()  # from here on a place in the axes is a place on the page
+    _name(left, [arm for arm in shown if arm["name"] in named])
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
@@ -46,12 +50,30 @@ def _judged(axes: Axes, shown: list[dict[str, Any]], named: set[str]) -> None:
         if len(arm["remembered"]) == 1:
             axes.plot(*_ends(arm["remembered"][0]["drop"], y), color=colour, linewidth=1, alpha=0.5)
         axes.plot(x, y, _MARKS[number % len(_MARKS)], color=colour, markersize=7)
-        if arm["name"] in named:
-            axes.annotate(arm["name"], (x, y), (5, 4), textcoords="offset points", fontsize=7, color=colour,
-                          parse_math=False)  # fmt: skip
     front = sorted(_point(arm) for arm in shown if arm["frontier"])
     axes.plot([x for x, _ in front], [y for _, y in front], color=_LINE, linewidth=1.2, linestyle="--")
     axes.set_title("on test, at the rate chosen (blue: on the frontier)", fontsize=10)
+
+
+def _name(axes: Axes, arms: list[dict[str, Any]]) -> None:
+    """Write the names of arms beside their points, as few lines up or down as sets them apart."""
+    from matplotlib.transforms import Bbox
+
+    points = [axes.transData.transform(_point(arm)) * 72 / axes.figure.dpi for arm in arms]
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in points]
+    for arm, (x, y) in sorted(zip(arms, points, strict=True), key=lambda one: not one[0]["frontier"]):
+        width, height = 0.6 * _SIZE * len(arm["name"]), 1.2 * _SIZE
+        places = [(side, steps * height) for steps in _STEPS for side in (6, -6 - width)]
+        boxes = [Bbox.from_bounds(x + dx, y + dy - height / 2, width, height) for dx, dy in places]
+        clashes = [sum(box.overlaps(other) for other in taken) for box in boxes]
+        best = clashes.index(min(clashes))
+        taken.append(boxes[best])
+        side, lift = places[best]
+        axes.annotate(
+            arm["name"], _point(arm), (6 if side > 0 else -6, lift), textcoords="offset points", fontsize=_SIZE,
+            color=_FRONT if arm["frontier"] else _REST, parse_math=False, in_layout=False, va="center",
+            ha="left" if side > 0 else "right", bbox=_BESIDE,
+        )  # fmt: skip
 
 
 def _rates(axes: Axes, shown: list[dict[str, Any]], named: set[str]) -> None:

@@ -65,6 +65,17 @@ def test_the_first_sentence_says_whether_the_baseline_is_beaten():
     assert page.verdict({}, "psft") == "Not yet measured against its baseline."
 
 
+def test_what_was_so_on_the_first_part_is_told_of_the_others_too():
+    won, lost = document(arm("psft", (5, 1), (0, 1))), document(arm("psft", (0, 1), (0, 1)))
+    assert page.verdict({"javanese": won, "made": won, "sundanese": lost}, "psft").endswith(
+        " Beats it on made. Does not beat it on sundanese."
+    )
+    said = page.verdict({"javanese": lost, "made": won, "sundanese": lost, "minangkabau": lost}, "psft")
+    assert said.endswith(" Does not beat it on sundanese and minangkabau either. Beats it on made.")
+    both = page.verdict({"javanese": won, "made": document(arm("ewc", (5, 1)))}, "ewc none psft")
+    assert both.startswith("`ewc`: Beats plain tuning on made") and " `psft`: Beats plain tuning on javanese" in both
+
+
 def test_only_generated_parts_are_replaced():
     text = "a <!-- generated: verdict x -->old<!-- end --> b\n<!-- generated: tables -->\nold\n<!-- end -->\nc"
     made = page.rendered(text, {"made": document(arm("ewc", (0, 1), (2, 1)))})
