@@ -72,7 +72,7 @@ _TOP = (
     "holdfast", "holdfast, random head", "Trainer, full", "Trainer, full, grouped", "Trainer, same layers",
     "Trainer, same layers, grouped",
 )  # fmt: skip
-# A run is some percent slower right behind a rival, for what that left of the memory: LoRA and CT-SFT follow one of ours.
+# Right behind a rival a run is slower for what that left of the memory: LoRA and CT-SFT both follow one of ours.
 _LORA = ("Trainer + PEFT", "Trainer + PEFT, grouped", "holdfast, FISH mask", "holdfast", "holdfast, CT-SFT")
 _MEMORY = ("holdfast, CT-SFT", "holdfast, FISH mask", "Trainer, full")
 _PARTS = ("top two layers", "LoRA", "CT-SFT")

@@ -12,7 +12,7 @@ from holdfast import forwards
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from holdfast.training.slices import Slices
+    from holdfast.training.slices import Places, Slices
 
 
 @contextmanager
@@ -21,35 +21,23 @@ def only_moving(network: nn.Module, slices: Slices) -> Iterator[None]:
     import torch
 
     made = []
-    for name, (vector, mask) in slices.parts.items():
-        found, module = structure(mask), network.get_submodule(name.rpartition(".")[0])
-        if found and name.endswith(".weight") and type(module) is torch.nn.Linear and "forward" not in vars(module):
-            made.append((module, _forward(module, vector, *found)))
+    for name, (vector, places) in slices.parts.items():
+        module = network.get_submodule(name.rpartition(".")[0])
+        linear = type(module) is torch.nn.Linear and "forward" not in vars(module)
+        if linear and name.endswith(".weight") and places.dim is not None:
+            made.append((module, _forward(module, vector, places)))
     with forwards.instead(made):
         yield
 
 
-def structure(mask: Tensor) -> tuple[Tensor, bool] | None:
-    """Return which rows of a mask [out, in] are true, or which columns, and whether it is rows; None if neither."""
-    if mask.dim() != 2:
-        return None
-    for dim in (0, 1):
-        chosen = mask.any(1 - dim)
-        if int(mask.sum()) == int(chosen.sum()) * mask.shape[1 - dim]:
-            return chosen.nonzero().squeeze(1), dim == 0
-    return None
-
-
-def _forward(module: nn.Linear, vector: nn.Parameter, index: Tensor, rows: bool) -> Callable[[Tensor], Tensor]:
+def _forward(module: nn.Linear, vector: nn.Parameter, places: Places) -> Callable[[Tensor], Tensor]:
     import torch
-
-    index = index.to(vector.device)
 
     def forward(values: Tensor) -> Tensor:
         weight, bias = module.weight, module.bias
         if not weight.requires_grad:  # it waits, or an older model's stands in its place
             return torch.nn.functional.linear(values, weight, bias)
-        found: Tensor = _sliced().apply(values, weight.detach(), bias, vector, index, rows)
+        found: Tensor = _sliced().apply(values, weight.detach(), bias, vector, places.index, places.dim == 0)
         return found
 
     return forward

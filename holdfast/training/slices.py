@@ -8,6 +8,7 @@ entries are taken from it, in the backward pass, one tensor after the other.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class Slices:
     """The moving entries of each masked tensor, `masks` by names of `moving`; `stepped` is what the optimiser gets.
 
     `stepped` holds, under the names of `moving`, whole tensors themselves and a vector [entries] for each masked one.
-    `parts` has the vector and the mask of the latter: who knows a vector's gradient may give it
+    `parts` has the vector and the places of the latter: who knows a vector's gradient may give it
     (`holdfast.training.sliced`). `hooks` are the handles by which it is taken from the whole tensor's otherwise.
     """
 
@@ -26,12 +27,10 @@ class Slices:
         from torch import nn
 
         self._tensors = {name: moving[name] for name in masks}
-        self._places = {
-            name: mask.flatten().nonzero().squeeze(1).to(moving[name].device) for name, mask in masks.items()
-        }
-        self._vectors = {name: nn.Parameter(_taken(self._tensors[name].detach(), self._places[name])) for name in masks}
+        self._places = {name: Places.of(mask, moving[name].device) for name, mask in masks.items()}
+        self._vectors = {name: nn.Parameter(self._places[name].take(self._tensors[name].detach())) for name in masks}
         self.stepped: dict[str, nn.Parameter] = {**moving, **self._vectors}
-        self.parts = {name: (self._vectors[name], mask) for name, mask in masks.items()}
+        self.parts = {name: (self._vectors[name], self._places[name]) for name in masks}
         self.hooks = [
             tensor.register_post_accumulate_grad_hook(self._taking(name)) for name, tensor in self._tensors.items()
         ]
@@ -47,7 +46,7 @@ class Slices:
 
         def take(tensor: Tensor) -> None:
             assert tensor.grad is not None
-            found = _taken(tensor.grad, places)
+            found = places.take(tensor.grad)
             vector.grad = found if vector.grad is None else vector.grad + found
             tensor.grad = None
 
@@ -55,13 +54,37 @@ class Slices:
 
     def _read(self) -> None:
         for name, vector in self._vectors.items():
-            vector.data.copy_(_taken(self._tensors[name].detach(), self._places[name]))
+            vector.data.copy_(self._places[name].take(self._tensors[name].detach()))
 
     def _write(self) -> None:
         for name, vector in self._vectors.items():
-            self._tensors[name].detach().view(-1).index_copy_(0, self._places[name], vector.detach())
+            self._places[name].put(self._tensors[name].detach(), vector.detach())
             vector.grad = None
 
 
-def _taken(whole: Tensor, places: Tensor) -> Tensor:
-    return whole.reshape(-1).index_select(0, places)
+@dataclass(frozen=True)
+class Places:
+    """Which entries of a tensor move, in its order: whole rows (`dim` 0) or columns (1) of `index`, or any (None)."""
+
+    dim: int | None
+    index: Tensor
+
+    @classmethod
+    def of(cls, mask: Tensor, device: Any = "cpu") -> Places:
+        """Return the places of a mask."""
+        for dim in range(mask.dim() if mask.dim() == 2 else 0):
+            chosen = mask.any(1 - dim)
+            if int(mask.sum()) == int(chosen.sum()) * mask.shape[1 - dim]:
+                return cls(dim, chosen.nonzero().squeeze(1).to(device))
+        return cls(None, mask.flatten().nonzero().squeeze(1).to(device))
+
+    def take(self, whole: Tensor) -> Tensor:
+        """Return a copy of the entries, [entries]."""
+        found = whole.reshape(-1) if self.dim is None else whole
+        return found.index_select(self.dim or 0, self.index).reshape(-1)
+
+    def put(self, whole: Tensor, entries: Tensor) -> None:
+        """Write the entries into the tensor."""
+        place = whole.view(-1) if self.dim is None else whole
+        shape = {None: (-1,), 0: (-1, *whole.shape[1:]), 1: (len(whole), -1)}[self.dim]
+        place.index_copy_(self.dim or 0, self.index, entries.view(shape))

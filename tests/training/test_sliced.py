@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from holdfast.training import sliced
-from holdfast.training.slices import Slices
+from holdfast.training.slices import Places, Slices
 
 ROWS, COLUMNS = torch.zeros(6, 4, dtype=torch.bool), torch.zeros(6, 4, dtype=torch.bool)
 ROWS[[1, 4]] = True
@@ -47,14 +47,22 @@ def test_the_gradient_is_the_whole_one_s(mask, autocast, bias) -> None:
         torch.testing.assert_close(one, other, rtol=2e-2 if autocast else 1e-5, atol=2e-2 if autocast else 1e-6)
 
 
+@pytest.mark.parametrize("mask", [ROWS, COLUMNS, ROWS | COLUMNS, ROWS[:, 0], ROWS.new_ones(6, 4)])
+def test_places_are_taken_and_put_in_the_order_of_the_tensor(mask) -> None:
+    values = torch.arange(mask.numel(), dtype=torch.float32).view(mask.shape)
+    places, changed = Places.of(mask), values.clone()
+    assert torch.equal(places.take(values), values[mask])
+    places.put(changed, -1 - values[mask])
+    assert torch.equal(changed, torch.where(mask, -1 - values, values))
+
+
 def test_only_whole_rows_or_columns_are_told() -> None:
-    index, rows = sliced.structure(ROWS) or (None, None)
-    assert index.tolist() == [1, 4] and rows is True
-    index, rows = sliced.structure(COLUMNS) or (None, None)
-    assert index.tolist() == [0, 3] and rows is False
+    for dim, mask, chosen in ((0, ROWS, [1, 4]), (1, COLUMNS, [0, 3])):
+        places = Places.of(mask)
+        assert places.dim == dim and places.index.tolist() == chosen
     scattered = ROWS.clone()
     scattered[2, 2] = True
-    assert sliced.structure(scattered) is None and sliced.structure(ROWS[:, 0]) is None
+    assert Places.of(scattered).dim is None and Places.of(ROWS[:, 0]).dim is None
     assert gradients(scattered, True)[-1] is False
 
 
