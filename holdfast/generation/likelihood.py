@@ -75,18 +75,17 @@ def of_states(
     import torch
 
     predicts = torch.arange(len(states), device=states.device) if predicts is None else predicts
-    layer = inference.linear_map(model.network.get_output_embeddings(), compute.precision)
-    in_cache = layer is not None and states.device.type == "cpu"
-    size = _STATES if in_cache else compute.chunk
+    output = model.network.get_output_embeddings()
+    linear = inference.linear_map(output, compute.precision) if states.device.type == "cpu" else None
+    size = compute.chunk if linear is None else _STATES
     found = torch.empty(len(targets), dtype=torch.float64)
     for first in range(0, len(states), size):
         mine = ((predicts >= first) & (predicts < first + size)).nonzero()[:, 0]
         part, rows, own = states[first : first + size], predicts[mine] - first, targets[mine]
-        if in_cache:
-            assert layer is not None
-            values = _by_columns(part, rows, own, *layer)
-        else:
+        if linear is None:
             values = log_softmax(model, part, compute)[rows, own]
+        else:
+            values = _by_columns(part, rows, own, *linear)
         found[mine.cpu()] = values.double().cpu()
     return found
 
