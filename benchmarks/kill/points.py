@@ -33,7 +33,7 @@ _CLIENT = "mlflow.tracking.client.MlflowClient"
 TUNE = (
     Point("first step", f"{_TRAINER}.compute_loss"),
     Point("mid-epoch", f"{_TRAINER}.compute_loss", nth=6),
-    Point("controller's look", "holdfast.forgetting.watch.Seen.__init__", nth=3, within=_LOOK),  # the second, half seen
+    Point("controller's look", "holdfast.forgetting.watch.Seen.__init__", nth=2, within=_LOOK),  # the first, half seen
     Point("look not yet noted", "holdfast.control.journal.Journal.add"),
     Point("scored on valid", f"{_TRAINER}.evaluate", after=True),
     Point("checkpoint half written", _SAVE, nth=2, within="holdfast.training.checkpoints._fill"),
