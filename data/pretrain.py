@@ -13,7 +13,7 @@ never trained on and on the held-out problems of `data/made/exercises`, and by a
 The weights that ship were made in three sittings on one busy core, in about half an hour of its time: 1250 steps on the
 way to 5500, 1500 on the way to 3200, and then an end. Rounding depends on the machine's instructions and threads, so
 the bytes are known by their digest and are not made again; made again, every share should be within 0.1 of the one in
-`metrics.json`, or better (that it is has not been tried yet).
+`metrics.json`. Made again in one go on two cores, compiled, it took 10 minutes, and no share was off by more than 0.09.
 """
 
 from __future__ import annotations
