@@ -14,7 +14,7 @@ _FRONT, _REST, _LINE = "#1f5fa8", "#8a8a8a", "#b3561e"
 _MARKS = "os^vD<>pPX*hd"
 _SIZE, _STEPS = 7, (0, 1, -1, 2, -2, 3, -3)  # of names, in points, and by how many lines one may be moved
 _BESIDE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}  # what a name stands on
-_READABLE = 16  # arms; of more only those on the frontier and plain tuning are named, and shown at every rate
+_READABLE = 24  # arms; of more only those on the frontier and plain tuning are named, and shown at every rate
 
 
 def draw(document: dict[str, Any], path: Path) -> None:
