@@ -124,8 +124,10 @@ def loss_of_label(target: Callable[[Seen, Any], Target], of_label: Tensor, optio
 
 def figures_of_label(target: Callable[[Seen, Any], Target], of_label: Tensor, options: Any) -> dict[str, Tensor]:
     """Return `figures` of such a target."""
-    nll = -of_label.detach()
-    return {"nll": nll, "reliance": nll.new_zeros(()) + target(Seen.only(-nll), options).reliance + 0 * nll}
+    import torch
+
+    known = of_label.detach()
+    return {"nll": -known, "reliance": torch.zeros_like(known) + target(Seen.only(known), options).reliance}
 
 
 def in_parts(part: Part, logits: Tensor, labels: Tensor, other: Tensor | None) -> Tensor:
