@@ -30,6 +30,7 @@ _SAVE = "safetensors.torch.save_file"
 _CLIENT = "mlflow.tracking.client.MlflowClient"
 
 # In the order in which a run that is killed at each of them in turn comes to them.
+OWN_WORDS = (Point("own answers half generated", "holdfast.generation.greedy._batch", nth=2),)  # of `examples: self`
 TUNE = (
     Point("first step", f"{_TRAINER}.compute_loss"),
     Point("mid-epoch", f"{_TRAINER}.compute_loss", nth=6),
@@ -62,7 +63,7 @@ BEFORE = (
 )
 BETWEEN = (Point("scores half written", "holdfast.forgetting.evaluate._write_items"),)
 END = (Point("report", "holdfast.report.write"),)
-ALL = (*BEFORE, *TUNE, *BETWEEN, *REGISTER, *END)
+ALL = (*BEFORE, *OWN_WORDS, *TUNE, *BETWEEN, *REGISTER, *END)
 
 
 def arm(point: Point, then: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGKILL)) -> None:

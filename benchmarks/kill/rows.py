@@ -98,9 +98,14 @@ def named(row: str) -> list[str]:
 
 def generates(row: str) -> bool:
     """Say whether a row is about answers in words."""
+    return row.startswith("words/") or in_own_words(row)
+
+
+def in_own_words(row: str) -> bool:
+    """Say whether a row's method learns what the start model says itself, which is generated before the tuning."""
     axis, _, name = row.partition("/")
-    own = methods.PRESETS[name].get("examples", ()) if axis == "methods" else ()
-    return axis == "words" or row == "examples/self" or "self" in own
+    preset = methods.PRESETS[name] if axis == "methods" else {}
+    return "self" in {**preset, **chosen(row)}.get("examples", ())
 
 
 def chosen(row: str) -> dict[str, Any]:

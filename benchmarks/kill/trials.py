@@ -27,18 +27,21 @@ def method(folder: Path, name: str, home: Home, validated: spine.Records) -> dic
     file = world.pipeline(folder, name)
     try:
         _, known = spine.child(spine.run, file, [], home, validated, "evaluate")
-        return _tuning(file, home, known, rows.WITHOUT.get(name, ())) | _registering(file, home, known, name)
+        return _tuning(file, home, known, name) | _registering(file, home, known, name)
     except RuntimeError as error:
         return {points.ALL[0].name: f"failed: {error}"}
 
 
-def _tuning(file: Path, home: Home, known: spine.Records, without: tuple[str, ...]) -> dict[str, str]:
+def _tuning(file: Path, home: Home, known: spine.Records, row: str) -> dict[str, str]:
     tuned: Tuned = known["tune"]
     adapter = tuned.adapter
     wanted = contents(home.store.path(adapter))
     home.store.discard(adapter)
     before = {stage: record for stage, record in known.items() if stage not in ("tune", "evaluate")}
-    passed = [point for point in points.TUNE if point.name not in without]
+    passed = [point for point in points.TUNE if point.name not in rows.WITHOUT.get(row, ())]
+    if rows.in_own_words(row):
+        shutil.rmtree(home.cache / "scores")  # what the model said, which would be found again
+        passed = [*points.OWN_WORDS, *passed]
     said = {point.name: _tuned(point, file, home, before, adapter) for point in passed}
     _, again = spine.child(spine.run, file, [], home, before, "tune")
     tuned_again: Tuned = again["tune"]
@@ -149,7 +152,8 @@ def flow(folder: Path, name: str) -> dict[str, str]:
     copy(first, whole)
     copy(first, home)
     (result,) = run_flow("", whole, file)[1]
-    codes = {point.name: run_flow(point.name, home, file)[0] for point in points.ALL}
+    passed = [point for point in points.ALL if point not in points.OWN_WORDS or rows.in_own_words(name)]
+    codes = {point.name: run_flow(point.name, home, file)[0] for point in passed}
     said = {name: SAME if code == -signal.SIGKILL else MISSED for name, code in codes.items()}
     code, last = run_flow("", home, file)
     if code:

@@ -109,6 +109,9 @@ def _derived(states: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None
         shares = logits.sub_(most).exp_()
         others = others * fades + shares.sum(1, keepdim=True)
         drawn.mul_(fades).add_(shares.to(weight.dtype) @ part)
-    whole = others + (own - most).exp_()
+    top = torch.maximum(most, own)  # of all: a label may lead by more than an exponential can hold
+    fades = (most - top).exp_()
+    others, drawn = others * fades, drawn.mul_(fades)
+    whole = others + (own - top).exp_()
     derivatives = (others / whole) * weight[labels].float() - drawn / whole
-    return (own - most - whole.log()).squeeze(1), derivatives
+    return (own - top - whole.log()).squeeze(1), derivatives

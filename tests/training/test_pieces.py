@@ -68,6 +68,17 @@ def test_of_a_label_that_is_sure_the_derivative_keeps_its_digits():
     assert float((found - exact).norm() / exact.norm()) < 0.2
 
 
+@pytest.mark.parametrize("lead", [-300.0, -95.0, 95.0, 300.0])
+def test_a_label_far_above_or_below_all_others_gives_finite_numbers(lead):
+    states, labels, weight, _ = made()
+    bias = torch.zeros(WORDS)
+    bias[labels[3]] = lead
+    given = (states, labels, weight, bias)
+    for found, wanted in zip(by_parts(*given), all_at_once(*given), strict=True):
+        assert found.isfinite().all()
+        torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_nothing_as_large_as_the_logits_is_made():
     class Largest(torch.utils._python_dispatch.TorchDispatchMode):
         most = 0
