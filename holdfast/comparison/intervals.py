@@ -15,6 +15,9 @@ Two rules are ours. The estimate is never below MS_a / (S n) or MS_b / (S n), wh
 as if two more had been seen, one better by 1 at every seed and one worse (in the spirit of Agresti and Min 2005,
 Statistics in Medicine 24, 729-740): no differences at all on a hundred items are no proof that there never will be.
 With one seed nothing is known of seeds: the interval is over items alone. `tests/comparison` measures the coverage.
+
+The second rule, like the bound at 1, is of scores, which lie between 0 and 1 and mostly do not change at all. What has
+no bound (log-likelihoods, in nats) differs on every item, and so tells itself how much items vary: it gets neither.
 """
 
 from __future__ import annotations
@@ -42,23 +45,27 @@ class Interval:
         return {name: round(float(value), 6) + 0.0 for name, value in vars(self).items()}
 
 
-def crossed(differences: Sequence[Sequence[float]] | np.ndarray, confidence: float = 0.95) -> Interval:
-    """Return the interval of the mean of D [seeds, items], two-sided at `confidence`, within [-1, 1] as scores are.
+def crossed(
+    differences: Sequence[Sequence[float]] | np.ndarray, confidence: float = 0.95, *, bounded: bool = True
+) -> Interval:
+    """Return the interval of the mean of D [seeds, items], two-sided at `confidence`.
 
-    Raises `BadInput` where there are fewer than two items, or a seed lacks some.
+    Those of scores are `bounded`: within [-1, 1], with the two items more; those of log-likelihoods are not. Raises
+    `BadInput` where there are fewer than two items, or a seed lacks some.
     """
     from scipy.stats import t
 
     table = _table(differences)
-    variance, freedom = _variance(table)
+    variance, freedom = _variance(table, (1.0, -1.0) if bounded else ())
     mean, half = float(table.mean()), float(t.ppf((1 + confidence) / 2, freedom)) * variance**0.5
-    return Interval(mean, max(-1.0, mean - half), min(1.0, mean + half), freedom)
+    ends = (max(-1.0, mean - half), min(1.0, mean + half)) if bounded else (mean - half, mean + half)
+    return Interval(mean, *ends, freedom)
 
 
-def _variance(table: np.ndarray) -> tuple[float, float]:
-    """Return the variance of the mean and its degrees of freedom."""
+def _variance(table: np.ndarray, more: tuple[float, ...]) -> tuple[float, float]:
+    """Return the variance of the mean and its degrees of freedom; items vary as if those of `more` were there too."""
     seeds, items = table.shape
-    by_item = _mean_square_of_items(table)
+    by_item = _mean_square_of_items(table, more)
     if seeds == 1:
         return by_item / items, items - 1.0
     rows, columns = table.mean(1, keepdims=True), table.mean(0, keepdims=True)
@@ -73,10 +80,10 @@ def _variance(table: np.ndarray) -> tuple[float, float]:
     return total / (seeds * items), total**2 / spread
 
 
-def _mean_square_of_items(table: np.ndarray) -> float:
-    """Return MS_b with the two items more."""
-    more: np.ndarray = np.append(table.mean(0), [1.0, -1.0])
-    return len(table) * float(((more - more.mean()) ** 2).sum()) / (len(more) - 1)
+def _mean_square_of_items(table: np.ndarray, more: tuple[float, ...]) -> float:
+    """Return MS_b with the items `more`."""
+    columns: np.ndarray = np.append(table.mean(0), more)
+    return len(table) * float(((columns - columns.mean()) ** 2).sum()) / (len(columns) - 1)
 
 
 def _table(differences: Any) -> np.ndarray:

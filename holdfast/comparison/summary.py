@@ -10,7 +10,7 @@ import numpy as np
 
 from holdfast.comparison import intervals
 from holdfast.comparison.arms import REFERENCE, START
-from holdfast.comparison.units import Judged, Looked, Outcome, best
+from holdfast.comparison.units import NATS, Judged, Looked, Outcome, best
 from holdfast.forgetting import watch
 
 CONFIDENCE = 0.95
@@ -132,18 +132,20 @@ def _arm(found: Found, reference: Found | None, grid: Sequence[float]) -> dict[s
 def _target(found: Found, reference: Found | None) -> dict[str, Any]:
     targets = {one.seed: one.target for one in found.whole if one.target is not None}
     others = {one.seed: one.target for one in (reference.whole if reference else ()) if one.target is not None}
+    outcomes = list(targets.values())
     return {
-        "after": _mean([_mean(one.after) for one in targets.values()]),
-        "gain": _interval([(one.after, one.before) for one in targets.values()]),
+        "after": _mean([_mean(one.after) for one in outcomes]),
+        "gain": _interval([(one.after, one.before) for one in outcomes], outcomes[0].metric),
         "against": _against(targets, others),
     }
 
 
 def _against(ours: dict[int, Outcome], theirs: dict[int, Outcome]) -> dict[str, float] | None:
     """Return the interval of the scores of an arm minus those of the reference, at the seeds that both have."""
-    both = [(ours[seed].after, theirs[seed].after) for seed in sorted(set(ours) & set(theirs))]
-    same = all(ours[seed] is theirs[seed] for seed in set(ours) & set(theirs))
-    return _interval(both) if both and not same else None
+    seeds = sorted(set(ours) & set(theirs))
+    if all(ours[seed] is theirs[seed] for seed in seeds):
+        return None
+    return _interval([(ours[seed].after, theirs[seed].after) for seed in seeds], ours[seeds[0]].metric)
 
 
 def _remembered(found: Found, reference: Found | None, place: int) -> dict[str, Any]:
@@ -157,7 +159,7 @@ def _remembered(found: Found, reference: Found | None, place: int) -> dict[str, 
         "metric": first.metric,
         "margin": first.margin,
         "after": _mean([_mean(one.after) for one in outcomes]),
-        "drop": _interval([(one.before, one.after) for one in outcomes]),
+        "drop": _interval([(one.before, one.after) for one in outcomes], first.metric),
         "against": _against(own, others),
         "kept": [sum(bool(one.kept) for one in outcomes), len(outcomes)],
     }
@@ -184,10 +186,10 @@ def _rate(one: Looked) -> dict[str, Any]:
     return {**described, "gain": look.gain, "drop": float(np.mean(drops)) if drops else None, "kept": look.kept}
 
 
-def _interval(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> dict[str, float]:
+def _interval(pairs: Sequence[tuple[Sequence[float], Sequence[float]]], metric: str) -> dict[str, float]:
     """Return the interval of the first minus the second, over seeds and items."""
     table = [np.subtract(first, second) for first, second in pairs]
-    return intervals.crossed(table, CONFIDENCE).document()
+    return intervals.crossed(table, CONFIDENCE, bounded=metric != NATS).document()
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from holdfast.comparison.units import NATS
+
 _NONE = "-"
 
 
@@ -17,7 +19,7 @@ def columns(document: dict[str, Any]) -> list[str]:
         *([f"against {document['reference']}"] if _against(document) else []),
     ]
     for task in _tasks(document):
-        shown += [f"{task} lost", "kept"]
+        shown += [f"{task['name']} lost", "kept"]
     return [*shown, "moved", "seconds"]
 
 
@@ -43,6 +45,8 @@ def sentences(document: dict[str, Any]) -> list[str]:
         f"items; seeds {seeds}; {updates} updates each. `*`: on the frontier. Rates are times the file's, chosen on "
         "valid at the first seed; in brackets where that is the end of the grid. Seconds are those of tuning."
     ]
+    nats = [task["name"] for task in _tasks(document) if task["metric"] == NATS]
+    said += [f"Of {', '.join(nats)} a point is a hundredth of a nat per token."] if nats else []
     diverged = {arm["name"]: arm["diverged"] for arm in document["arms"] if arm["diverged"]}
     said += [f"`{name}` diverged at seed {', '.join(map(str, where))}." for name, where in diverged.items()]
     return said + [f"{note[:1].upper()}{note[1:]}." for note in document["notes"]]
@@ -79,5 +83,6 @@ def _against(document: dict[str, Any]) -> bool:
     return any(arm["target"] and arm["target"]["against"] for arm in document["arms"])
 
 
-def _tasks(document: dict[str, Any]) -> list[str]:
-    return next(([task["name"] for task in arm["remembered"]] for arm in document["arms"] if arm["remembered"]), [])
+def _tasks(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the remembered tasks, as the first arm that has been judged shows them."""
+    return next((arm["remembered"] for arm in document["arms"] if arm["remembered"]), [])

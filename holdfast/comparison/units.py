@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from holdfast import choices, closures, digests, parts, spec
 from holdfast.comparison import kept
 from holdfast.forgetting import watch
+from holdfast.generation import comparing
 from holdfast.records import Record, Tuned
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _STAGES = (
     "holdfast.forgetting.evaluate",
 )
 _DIVERGED = (-float("inf"), 0.0, 0.0)
+NATS = comparing.WORDS["likelihood"]  # the one metric whose values have no bounds
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,10 @@ class Looked(Record):
 
 
 class Outcome(Record):
-    """One task's test items, in order: scores of the start model and of the tuned one (0 or 1, or between for F1)."""
+    """One task's test items, in order: what the start model and the tuned one score.
+
+    A score is 0 or 1, for F1 between, and without bounds for the metric `NATS`.
+    """
 
     name: str
     metric: str

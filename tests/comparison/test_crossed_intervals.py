@@ -36,6 +36,30 @@ def test_it_stays_where_differences_can_lie():
     assert (found.low, found.high) == (-1, 1)
 
 
+def test_differences_without_bounds_are_taken_as_they_are():
+    # As above without the two items more: MS_b = 2 (1/4 + 0 + 1/4) / 2 = 1/2, MS_a = 2/3, MS_e = 1/6, all 9 times.
+    variance = 9 * (2 / 3 + 1 / 2 - 1 / 6) / 6
+    freedom = (2 / 3 + 1 / 2 - 1 / 6) ** 2 / ((2 / 3) ** 2 / 1 + (1 / 2) ** 2 / 2 + (1 / 6) ** 2 / 2)
+    found = intervals.crossed([[5, 2, 2], [2, 2, -1]], confidence=0.5, bounded=False)
+    half = stats.t.ppf(0.75, freedom) * variance**0.5
+    assert found.mean == 2 and found.freedom == pytest.approx(freedom)
+    assert (found.low, found.high) == (pytest.approx(2 - half), pytest.approx(2 + half)) and found.high > 2 > 1
+    drops = np.random.default_rng(5).normal(1.5, 0.01, 50)
+    one, wanted = intervals.crossed([drops], bounded=False), stats.t.interval(0.95, 49, drops.mean(), stats.sem(drops))
+    assert (one.low, one.high) == (pytest.approx(wanted[0]), pytest.approx(wanted[1]))
+    still = intervals.crossed(np.zeros((5, 100)), bounded=False)
+    assert (still.low, still.mean, still.high) == (0, 0, 0)
+
+
+def test_it_covers_the_truth_without_bounds_too():
+    generator, hits = np.random.default_rng(11), 0
+    for _ in range(600):
+        table = 1.5 + 0.2 * generator.standard_normal((5, 1)) + 0.5 * generator.standard_normal(40)
+        found = intervals.crossed(table + 0.3 * generator.standard_normal(table.shape), bounded=False)
+        hits += found.low <= 1.5 <= found.high
+    assert 0.925 <= hits / 600 <= 0.99, hits / 600
+
+
 def world(generator, seeds, items, seed_spread, item_spread):
     """Flips of a model whose chance to flip an item depends on the item, and on the seed for all items alike."""
     good = 0.15 + item_spread * generator.standard_normal(items) + seed_spread * generator.standard_normal((seeds, 1))

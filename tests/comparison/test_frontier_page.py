@@ -20,7 +20,13 @@ def interval(mean, half):
 
 def arm(name, target=None, kept=None, runs=(0.5, 0.5, 0.5)):
     """An arm with differences from `sft` in points, (mean, half-width), and its target per seed."""
-    old = {"name": "english", "drop": NOTHING, "kept": [1, 3], "against": kept and interval(*kept)}
+    old = {
+        "name": "english",
+        "metric": "accuracy",
+        "drop": NOTHING,
+        "kept": [1, 3],
+        "against": kept and interval(*kept),
+    }
     scores = {"after": 0.5, "gain": NOTHING, "against": target and interval(*target)}
     seen = [{"seed": seed, "target": value, "remembered": {"english": value}} for seed, value in enumerate(runs)]
     one = {"factor": 1.0, "kept": True, "gain": 0.1}

@@ -89,6 +89,23 @@ def test_the_table_says_it_in_points(document):
     assert "`wild` diverged at seed 7." in lines and "A note." in lines
 
 
+def test_what_is_lost_in_nats_has_no_bounds_and_is_said_in_hundredths():
+    def told(name, seed, lost):
+        before = (-2.0, -2.5, -3.0, -2.2)
+        after = tuple(value - lost - 0.01 * place for place, value in enumerate(before))
+        stories = Outcome(name="stories", metric=units.NATS, before=before, after=after, margin=0.05, kept=False)
+        return judged(name, seed, (1, 1, 1, 0), (1, 1, 1, 0)).model_copy(update={"remembered": (stories,)})
+
+    arms = [summary.Found("sft", (), (told("sft", 7, 1.5), told("sft", 8, 1.48)))]
+    arms += [summary.Found("soft", (), (told("soft", 7, 0.1), told("soft", 8, 0.11)))]
+    document = summary.document("demo", arms, (1,), [])
+    drop, against = (document["arms"][place]["remembered"][0][what] for place, what in ((1, "drop"), (2, "against")))
+    assert drop["mean"] == pytest.approx(1.505) and 1.2 < drop["low"] < 1.505 < drop["high"] < 1.8
+    assert against["mean"] == pytest.approx(1.385) and 1.3 < against["mean"] < against["high"]
+    page = table.markdown(document)
+    assert "| +150.5 (" in page and "Of stories a point is a hundredth of a nat per token." in page
+
+
 def test_equal_documents_give_equal_pictures(document, tmp_path):
     for name in ("one.png", "other.png"):
         picture.draw(document, tmp_path / name)
