@@ -16,7 +16,7 @@ from typing import Any
 
 from flows import units as doing
 from flows.units import Work
-from holdfast import leftovers, progress, written
+from holdfast import leftovers, progress, spec, written
 from holdfast.comparison import arms, picture, summary, table, units
 from holdfast.comparison.units import Judged, Looked, Result, Unit
 from holdfast.errors import BadInput
@@ -24,7 +24,6 @@ from holdfast.home import Home
 from holdfast.records import Prepared
 from holdfast.registry import ledger
 from holdfast.registry import start as starts
-from holdfast.spec import Pipeline
 
 Announce = Callable[[str], None]
 GRID = (0.3, 1.0, 3.0)
@@ -79,25 +78,25 @@ def compare(file: Path, settings: Settings, home: Home, out: Path, announce: Ann
     return _write(summary.document(first.name, found, settings.grid, notes), out)
 
 
-def _pipelines(file: Path, settings: Settings) -> tuple[dict[str, Pipeline], list[str]]:
+def _pipelines(file: Path, settings: Settings) -> tuple[dict[str, spec.Pipeline], list[str]]:
     """Return the pipeline of every arm, the baselines first, and what is to be said of those left out."""
     if settings.seeds < 1 or not settings.grid or min(settings.grid) <= 0:
         raise BadInput("a comparison needs at least one seed and one positive rate", key="--seeds, --rates")
     chosen, raw = arms.parse(settings.methods), written.changed(written.read(file), settings.overrides)
     added, notes = arms.baselines(chosen, raw, file) if settings.baselines else ([], [])
     found = {arm.name: arms.pipeline(arm, raw, file) for arm in [*added, *chosen]}
-    arms.check_alike(found)
+    arms.check_alike(found, spec.parse(raw, file))
     return found, notes
 
 
-def _prepared(pipeline: Pipeline, home: Home) -> Prepared:
+def _prepared(pipeline: spec.Pipeline, home: Home) -> Prepared:
     """Return datasets and start model; every seed works on the same rows, split by the file's seed."""
     from tasks.prepare import prepare
 
     return Prepared(**prepare.fn(pipeline=pipeline, home=home))
 
 
-def _said(pipeline: Pipeline) -> dict[str, Any]:
+def _said(pipeline: spec.Pipeline) -> dict[str, Any]:
     described = pipeline.resolved()
     return {key: described[key] for key in ("examples", "parameters", "objective", "anchors", "schedule", "control")}
 

@@ -24,6 +24,15 @@ FILE, START, REFERENCE = "file", "start", "sft"
 BASELINES = (REFERENCE, "sft-kl", "replay", "wise-ft", "shira", "lora-mlp")  # beside the start model
 _OPEN, _CLOSE = "[{(", "]})"
 _CONTROL = "control"
+_DATA = ("task", "start", "learn", "remember")
+_ALIKE = {  # keys of `training`: why they are the file's for every arm
+    "epochs": "arms make equal updates",
+    "batch": "arms make equal updates",
+    "processes": "arms make equal updates",
+    "learning_rate": "every arm's rates are the file's, times those of one grid (--rates)",
+    "max_length": "arms read the same texts",
+    "seed": "arms are tuned at the same seeds",
+}
 
 
 @dataclass(frozen=True)
@@ -117,16 +126,19 @@ def pipeline(arm: Arm, raw: dict[str, Any], path: Path) -> spec.Pipeline:
         raise BadInput(what, file=path, key=error.key, expected=error.expected, remedy=error.remedy) from error
 
 
-def check_alike(pipelines: dict[str, spec.Pipeline]) -> None:
-    """Raise `BadInput` where an arm works on other data, or makes other updates, than the first one."""
-    (first, given), *others = pipelines.items()
-    for name, pipeline in others:
-        for key in ("task", "start", "learn", "remember"):
-            if getattr(pipeline, key) != getattr(given, key):
-                raise BadInput(f"the arm `{name}` changes `{key}`: nothing could be compared with `{first}`", key=key)
-        for key in ("epochs", "batch"):
-            if getattr(pipeline.training, key) != getattr(given.training, key):
-                raise BadInput(f"the arm `{name}` changes `{key}`: arms make equal updates", key=f"training.{key}")
+def check_alike(pipelines: dict[str, spec.Pipeline], file: spec.Pipeline) -> None:
+    """Raise `BadInput` where an arm's settings change what all arms have from the file: data, updates, rates, seeds.
+
+    What else is in `training` an arm may set, as a method may ask for it: weight decay, clipping, how a head begins.
+    """
+    for name, pipeline in pipelines.items():
+        for key in _DATA:
+            if getattr(pipeline, key) != getattr(file, key):
+                raise BadInput(f"the arm `{name}` changes `{key}`: it could not be compared with the others", key=key)
+        for key, why in _ALIKE.items():
+            if getattr(pipeline.training, key) != getattr(file.training, key):
+                what, remedy = f"the arm `{name}` changes `{key}`: {why}", f"For all arms: --set training.{key}=VALUE."
+                raise BadInput(what, key=f"training.{key}", remedy=remedy)
 
 
 def _controlled(arm: Arm) -> bool:

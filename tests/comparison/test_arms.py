@@ -2,6 +2,7 @@
 
 import pytest
 
+from holdfast import spec
 from holdfast.comparison import arms
 from holdfast.errors import BadInput
 
@@ -78,9 +79,18 @@ def test_baselines_fit_the_file_and_are_not_run_twice(tmp_path):
 
 @pytest.mark.parametrize(
     ("setting", "said"),
-    [("learn.train=b.csv", "changes `learn`"), ("training.epochs=9", "arms make equal updates")],
+    [
+        ("learn.train=b.csv", "could not be compared"),
+        ("training.epochs=9", "arms make equal updates"),
+        ("training.batch=8", "arms make equal updates"),
+        ("training.processes=2", "arms make equal updates"),
+        ("training.learning_rate=1e-3", "times those of one grid .*--set training.learning_rate="),
+        ("training.max_length=64", "arms read the same texts"),
+        ("training.seed=8", "arms are tuned at the same seeds"),
+    ],
 )
-def test_arms_work_on_the_same_data_with_the_same_updates(tmp_path, setting, said):
-    found = {text: made(text, tmp_path) for text in ("sft", f"layernorm:{setting}")}
-    with pytest.raises(BadInput, match=said):
-        arms.check_alike(found)
+def test_arms_have_data_updates_rates_and_seeds_of_the_file(tmp_path, setting, said):
+    file = spec.parse(FILE, tmp_path / "f.yaml")
+    arms.check_alike({text: made(text, tmp_path) for text in ("sft", "file", "sft:training.clip=0.5")}, file)
+    with pytest.raises(BadInput, match=f"the arm `layernorm:{setting}` changes .*{said}"):
+        arms.check_alike({text: made(text, tmp_path) for text in (f"layernorm:{setting}",)}, file)

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from benchmarks.frontier import arms, claims, page, run
-from holdfast import written
-from holdfast.comparison.arms import parse
+from holdfast import spec, written
+from holdfast.comparison.arms import check_alike, parse
 from holdfast.comparison.arms import pipeline as made
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,8 +110,9 @@ def test_every_arm_of_the_benchmark_and_of_the_page_is_known():
 def test_every_arm_fits_the_file_of_its_part(part):
     file, own = run.PARTS[part]
     raw = written.read(file)
-    for arm in parse(",".join(own or arms.EVERY)):
-        assert made(arm, raw, file).training.patience is None
+    every = {arm.name: made(arm, raw, file) for arm in parse(",".join(own or arms.EVERY))}
+    assert {pipeline.training.patience for pipeline in every.values()} == {None}
+    check_alike(every, spec.parse(raw, file))
     assert made(parse("replay")[0], raw, file).remember
 
 
