@@ -17,7 +17,7 @@ from typing import Any
 from flows import units as doing
 from flows.units import Work
 from holdfast import leftovers, progress, spec, written
-from holdfast.comparison import arms, picture, summary, table, units
+from holdfast.comparison import arms, picture, summary, table, units, updates
 from holdfast.comparison.units import Judged, Looked, Result, Unit
 from holdfast.errors import BadInput
 from holdfast.home import Home
@@ -86,7 +86,7 @@ def _pipelines(file: Path, settings: Settings) -> tuple[dict[str, spec.Pipeline]
     added, notes = arms.baselines(chosen, raw, file) if settings.baselines else ([], [])
     found = {arm.name: arms.pipeline(arm, raw, file) for arm in [*added, *chosen]}
     arms.check_alike(found, spec.parse(raw, file))
-    return found, notes
+    return found, notes + updates.beside(found)
 
 
 def _prepared(pipeline: spec.Pipeline, home: Home) -> Prepared:

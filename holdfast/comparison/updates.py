@@ -1,8 +1,13 @@
-"""Equal updates: so many epochs that an arm makes as many updates as plain fine-tuning on the file's data."""
+"""Equal updates: so many epochs that an arm makes as many updates as plain fine-tuning on the file's data.
+
+What an arm tunes beside them is not taken off, since trials leave nothing behind and a gated tuning may be as long as
+all of them: `beside` says so.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from holdfast.training import batches
@@ -28,6 +33,22 @@ def equal(pipeline: Pipeline, validated: Validated, assessed: Assessed, start: S
         return pipeline
     epochs = (wanted(pipeline, plain) - 0.5) / drawn  # the trainer rounds up to whole updates
     return pipeline.model_copy(update={"training": training.model_copy(update={"epochs": epochs})})
+
+
+def beside(pipelines: Mapping[str, Pipeline]) -> list[str]:
+    """Return what is to be said of arms that tune beside the updates that all arms make."""
+    return [f"the arm `{name}` {said}" for name, pipeline in pipelines.items() for said in _beside(pipeline)]
+
+
+def _beside(pipeline: Pipeline) -> Iterator[str]:
+    parameters, control = pipeline.parameters, pipeline.control
+    if "diff-pruning" in parameters:
+        epochs = parameters["diff-pruning"]["epochs"]
+        yield f"goes on from a gated tuning (epochs: {epochs:g}), which is not counted among its updates"
+    if "auto" in parameters:
+        yield "is chosen by short trials, which are not counted among its updates"
+    if control.enabled and control.attempts > 1 and pipeline.remember:
+        yield f"may be tuned {control.attempts} times, of which the updates of one are counted"
 
 
 def _rows(pipeline: Pipeline, validated: Validated, assessed: Assessed, start: Start, home: Home) -> int:
