@@ -56,8 +56,19 @@ def document(pipeline: str, found: Sequence[Found], grid: Sequence[float], notes
         "updates": sorted({one.steps for one in judged}),
         "metric": judged[0].target.metric if judged and judged[0].target else None,
         "arms": [*([start] if start else []), *arms],
-        "notes": list(notes),
+        "notes": [*notes, *_alike(found)],
     }
+
+
+def _alike(found: Sequence[Found]) -> list[str]:
+    """Return what is to be said of arms whose adapters are the same bytes at every seed."""
+    made: dict[tuple[tuple[int, str | None], ...], list[str]] = {}
+    for arm in found:
+        adapters = tuple((one.seed, one.adapter) for one in arm.whole)
+        if adapters and all(digest for _, digest in adapters):
+            made.setdefault(adapters, []).append(f"`{arm.arm}`")
+    same = [(", ".join(names), last) for *names, last in made.values() if names]
+    return [f"{names} and {last} made the same adapters at every seed: they are one tuning" for names, last in same]
 
 
 def frontier(points: dict[str, tuple[float, float]]) -> set[str]:

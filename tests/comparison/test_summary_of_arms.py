@@ -106,6 +106,20 @@ def test_what_is_lost_in_nats_has_no_bounds_and_is_said_in_hundredths():
     assert "| +150.5 (" in page and "Of stories a point is a hundredth of a nat per token." in page
 
 
+def test_arms_that_came_to_the_same_tuning_are_named():
+    def found(name, *adapters):
+        made = [judged(name, seed, (1, 1, 0, 0), (1, 1, 1, 0)) for seed in (7, 8)]
+        made = [one.model_copy(update={"adapter": adapter}) for one, adapter in zip(made, adapters, strict=True)]
+        return summary.Found(name, (), tuple(made))
+
+    same = [found("sft", "a", "b"), found("full", "a", "b"), found("file", "a", "b")]
+    others = [found("sdft", "a", "c"), found("s3ft", "c", "a"), found("old", None, None), found("older", None, None)]
+    failed = [summary.Found(name, (), (judged(name, 7, (), (), diverged=True),)) for name in ("wild", "wilder")]
+    document = summary.document("demo", [*same, *others, *failed], (1,), ["first"])
+    said = "`sft`, `full` and `file` made the same adapters at every seed: they are one tuning"
+    assert document["notes"] == ["first", said] and f"\n{said}.\n" in table.markdown(document)
+
+
 def test_equal_documents_give_equal_pictures(document, tmp_path):
     for name in ("one.png", "other.png"):
         picture.draw(document, tmp_path / name)
