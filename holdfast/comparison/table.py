@@ -43,7 +43,8 @@ def sentences(document: dict[str, Any]) -> list[str]:
     said = [
         f"{(document['metric'] or 'score').capitalize()} on test in points, with {percent:g}% intervals over seeds and "
         f"items; seeds {seeds}; {updates} updates each. `*`: on the frontier. Rates are times the file's, chosen on "
-        "valid at the first seed; in brackets where that is the end of the grid. Seconds are those of tuning."
+        "valid at the first seed; in brackets where that is the end of the grid, and a better one may lie outside. "
+        "Seconds are those of tuning."
     ]
     nats = [task["name"] for task in _tasks(document) if task["metric"] == NATS]
     said += [f"Of {', '.join(nats)} a point is a hundredth of a nat per token."] if nats else []

@@ -36,17 +36,41 @@ def arm(name, target=None, kept=None, runs=(0.5, 0.5, 0.5)):
 
 def document(*found):
     return {"arms": [arm("sft"), *found], "reference": "sft", "confidence": 0.95, "seeds": [7], "updates": [3],
-            "metric": "accuracy", "notes": [], "pipeline": "p"}  # fmt: skip
+            "grid": [0.2, 1.0, 5.0], "metric": "accuracy", "notes": [], "pipeline": "p"}  # fmt: skip
 
 
 def test_a_claim_is_seen_only_where_the_interval_lies_on_its_side():
     claim = claims.Claim("p", "keeps more", "javanese", claims.keeps_more("ewc"))
     cases = {(2, 1): "seen", (2, 3): "not seen", (-2, 1): "not seen, the opposite is"}
     for kept, wanted in cases.items():
-        assert claims.judged(claim, {"javanese": document(arm("ewc", (0, 1), kept))})[0] == wanted
+        ewc = arm("ewc", (0, 1), kept, runs=(0.5, 0.5, 0.6))
+        assert claims.judged(claim, {"javanese": document(ewc)})[0] == wanted
     assert claims.judged(claim, {"javanese": document()}) == ("not yet measured", "-")
     assert claims.judged(claim, {}) == ("not yet measured", "-")
     assert claims.judged(claims.Claim("p", "q", why="too large"), {}) == ("not testable at this size", "too large")
+
+
+def test_arms_with_the_same_scores_at_every_seed_show_nothing():
+    said = ("not testable here", "both made the same rows on exercises: equal scores at every seed")
+    for measure in (claims.learns_more_than("s3ft", "sdft"), claims.learns_more("s3ft"), claims.keeps_more("s3ft")):
+        claim = claims.Claim("p", "learns more", "exercises", measure)
+        same = document(arm("s3ft:a=b", (0, 1), (0, 1)), arm("sdft:a=b"))
+        assert claims.judged(claim, {"exercises": same}) == said
+        other = document(arm("s3ft:a=b", (0, 1), (0, 1), runs=(0.5, 0.5, 0.6)), arm("sdft:a=b"))
+        assert claims.judged(claim, {"exercises": other})[0] == "not seen"
+
+
+def test_a_rate_at_the_end_of_the_grid_is_told_with_the_number():
+    claim = claims.Claim("p", "keeps more", "javanese", claims.keeps_more("ewc"))
+    more = claims.Claim("p", "learns more", "javanese", claims.learns_more_than("ewc", "b:"))
+    found = document(arm("ewc:a=b", (0, 1), (2, 1), runs=(0.4, 0.5, 0.7)), arm("b: 1"), arm("b: 2"), arm("c"))
+    numbers = [claims.judged(one, {"javanese": found})[1] for one in (claim, more)]
+    assert all(number.endswith(" on javanese") for number in numbers)
+    for one, factor in zip(found["arms"], (0.2, 5.0, 0.2, 5.0, 0.2), strict=True):
+        one |= {"factor": factor, "edge": True}
+    ends = [claims.judged(one, {"javanese": found})[1].partition("; ")[2] for one in (claim, more)]
+    assert ends[0] == "lowest rate of the grid: sft; highest rate of the grid: ewc"
+    assert ends[1] == "lowest rate of the grid: b: 1; highest rate of the grid: ewc, b: 2"
 
 
 def test_arms_are_paired_by_seed_and_several_others_averaged():
