@@ -1,4 +1,4 @@
-"""The flow `compare`: every arm tuned at every rate of a grid, then at every seed at its best rate.
+"""The flow `compare`: every arm tuned at every rate of a grid, then at every seed at the best of these.
 
 The units go through the tasks that `adapt` runs, prepare -> validate -> assess -> select -> tune -> evaluate, without
 Prefect's server and without the registry: no adapter of a comparison is a candidate for promotion. What arms share is

@@ -1,4 +1,4 @@
-"""`holdfast compare`: methods side by side on one pipeline file, each at its best rate, over seeds."""
+"""`holdfast compare`: methods side by side on one pipeline file, each at the best rate of a grid, over seeds."""
 
 import contextlib
 import sys
