@@ -7,9 +7,12 @@ import pytest
 import yaml
 
 from flows import compare, units
+from flows.cli import app, common
+from holdfast.comparison import updates
 from holdfast.errors import BadInput, Diverged
 from holdfast.home import Home
 from holdfast.registry import ledger
+from tests.generation.conftest import TEMPLATE, build_folder
 
 METHODS = "layernorm,sft:training.accumulate=2"
 
@@ -89,6 +92,53 @@ def test_what_diverges_or_does_not_fit_is_left_out(file: Path, home: Home, tmp_p
     settings = compare.Settings("psft", 1, (1.0,), baselines=False)
     with pytest.raises(BadInput, match="every arm failed, `psft` because: the loss is no number"):
         compare.compare(file, settings, home, tmp_path / "out", told([]))
+
+
+@pytest.mark.slow
+def test_arms_that_learn_own_words_make_the_same_updates(home: Home, tmp_path: Path, monkeypatch) -> None:
+    build_folder(tmp_path / "base", "llama", TEMPLATE, tie_word_embeddings=True)
+    for role, numbers in (("train", range(30)), ("valid", range(30, 40)), ("test", range(40, 50))):
+        rows = [{"prompt": f"say {n}", "answer": "a"} for n in numbers]
+        (tmp_path / f"{role}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "judge.py").write_text("def even(prompt, answer, row):\n    return int(prompt.split()[1]) % 2 == 0\n")
+    learn = {role: f"{role}.jsonl" for role in ("train", "valid", "test")}
+    training = {"epochs": 2, "batch": 8, "learning_rate": 1e-3, "max_length": 48, "precision": "fp32"}
+    raw = {"name": "own", "task": "generation", "start": {"model": "base"}, "learn": {**learn, "max_new_tokens": 24}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**raw, "assess": {"examples": 4}, "training": training}))
+    count, counted = updates._of_own_words, []
+    monkeypatch.setattr(updates, "_of_own_words", lambda *given: counted.append(count(*given)) or counted[-1])
+    methods = "sft,self-only:examples.self.judge=judge.py:even+examples.self.max_new_tokens=24"
+    settings = compare.Settings(methods, 1, (1.0,), baselines=False)
+    document = compare.compare(tmp_path / "own.yaml", settings, home, tmp_path / "out", told([]))
+    assert counted and all(0 < len(tasks) <= 15 for tasks in counted), "an epoch of own words is half as long, or less"
+    assert document["updates"] == [8] and [len(arm["runs"]) for arm in document["arms"]] == [0, 1, 1]
+
+
+def test_every_fair_baseline_is_there_unless_none_is_wanted(file: Path) -> None:
+    raw = yaml.safe_load(file.read_text())
+    old = {"name": "old", **{role: f"{role}.csv" for role in ("train", "valid", "test")}}
+    file.write_text(yaml.safe_dump(raw | {"remember": [old]}))
+    fair = [
+        "sft",
+        "sft-kl",
+        "replay",
+        "wise-ft",
+        "shira",
+        "lora-mlp",
+    ]  # and the start model, which is in every document
+    pipelines, notes = compare._pipelines(file, compare.Settings("layernorm"))
+    assert list(pipelines) == [*fair, "layernorm"] and notes == []
+    pipelines, notes = compare._pipelines(file, compare.Settings("diff-pruning", baselines=False))
+    assert list(pipelines) == ["diff-pruning"] and "gated tuning" in notes[0]
+
+
+@pytest.mark.parametrize(("more", "wanted"), [((), True), (("--no-baselines",), False)])
+def test_the_command_adds_baselines_unless_told_not_to(file: Path, home: Home, monkeypatch, more, wanted) -> None:
+    asked: list[compare.Settings] = []
+    monkeypatch.setattr(common, "enter", lambda _: home)  # nothing of this process is to change
+    monkeypatch.setattr(compare, "compare", lambda _, settings, *__, **___: asked.append(settings) or {"arms": []})
+    assert app.execute(["compare", str(file), "--methods", "layernorm", "--json", *more]) == 0
+    assert [one.baselines for one in asked] == [wanted]
 
 
 def test_no_seed_or_no_rate_is_refused(file: Path, home: Home, tmp_path: Path) -> None:
