@@ -142,7 +142,7 @@ def test_every_arm_fits_the_file_of_its_part(part):
 
 def test_a_part_has_rates_of_its_own_unless_the_command_names_some():
     assert {part: run.grid(part, None) for part in ("exercises", "made")} == {
-        "exercises": (0.04, 0.2, 1.0), "made": (0.2, 1.0, 5.0)
+        "exercises": (0.1, 0.2, 1.0), "made": (0.2, 1.0, 5.0)
     }  # fmt: skip
     assert run.grid("exercises", "0.3,3") == run.grid("made", "0.3,3") == (0.3, 3.0)
 
