@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -180,3 +181,45 @@ def test_what_leaks_the_scaffold(answer, leaks_it):
 def test_what_the_data_itself_says_is_no_leak():
     assert leaks.leak("see the reference answer", "where is the reference answer?", "there", SCAFFOLD) is None
     assert leaks.leak("Answer: 4", "2 + 2?", "Answer: 4", SCAFFOLD) is None
+
+
+BUNDLED = Path(__file__).resolve().parents[2] / "data" / "base_model" / "paraphrase.txt"
+SAID = {
+    "It is so. Your own words: 4": True, "Your own words: 4": True, "your own words: 4": True, "**Reference:** 4": True,
+    "4. Question: 2 + 2?": True, "it is 4 Question: 2 + 2?": True, "Your own words\n4": True, "4\nreference: 4": True,
+    "2 + 2 = 4": False, "The answer is 4.": False, "my preference is 4": False, "no question, 4": False,
+    "in a word of your own: 4": False, "The Final Question: 4": False, "of your own words 4 are good": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_the_bundled_prompt_is_never_learned_and_plain_answers_are(start, model, home, monkeypatch, said):
+    monkeypatch.setattr(greedy, "fits", lambda *given: True)
+    monkeypatch.setattr(greedy, "kept", lambda start, model, asked, *_: [Answer(said, 5, True) for _ in asked])
+    rows = [{"id": "1", "prompt": "2 + 2?", "answer": "4"}]
+    found = build(start, model, home, "sdft", rows=rows, paraphrase=BUNDLED)
+    assert found.log["refused"]["paraphrase"] == ({"leaks the prompt": 1} if SAID[said] else {})
+    assert found.rows[0]["answer"] == ("4" if SAID[said] else said)
+
+
+@pytest.mark.parametrize(
+    ("scaffold", "answer", "leaks_it"),
+    [
+        ("Q: {prompt}\nA: {gold}", "Q: 2 + 2?", True), ("Q: {prompt}\nA: {gold}", "so A: 4", False),
+        ("The question\n{prompt}\nThe answer\n{gold}\nRestate", "The answer is 4.", False),
+        ("The question\n{prompt}\nThe answer\n{gold}\nRestate", "The answer\n4", True),
+        ("The question\n{prompt}\nThe answer\n{gold}\nRestate", "I restate 4", False),
+        ("{prompt}\nResult: {gold}\nBe brief.", "4. Be brief.", True), ("{prompt} is {gold}.", "it is 4.", False),
+        ("**Result:** {gold}\n{prompt}", "so it is. Result: 4", True), ("问题：{prompt}参考：{gold}", "参考：4", True),
+        ("### Result\n{gold}\n---\n{prompt}", "---\nthe result is 4", False),
+    ],
+)  # fmt: skip
+def test_short_lines_and_labels_of_a_scaffold(scaffold, answer, leaks_it):
+    assert (leaks.leak(answer, "2 + 2?", "4", scaffold) is not None) is leaks_it
+
+
+def test_a_label_of_the_data_itself_is_no_leak():
+    scaffold = BUNDLED.read_text()
+    assert leaks.leak("so. Question: 4", "Question: 2 + 2?", "4", scaffold) is None
+    assert leaks.leak("Reference: 4", "2 + 2?", "Reference: 4", scaffold) is None
+    assert leaks.leak("Reference: 4", "which reference?", "4", scaffold) == "Reference:"
