@@ -16,7 +16,9 @@ it has time for, and no file of them is kept.
 `data/made/exercises/TASK/{train,valid,test}.jsonl` (id, prompt, answer, style, task) are for tuning and testing:
 `addition` and `problems` in the rare style `words`, to be learned, the problems told in ways that the mixture lacks;
 `subtraction` and `strings` in the mixture's usual styles, not to be forgotten. Their operands are held out of the
-mixture (by a hash), and those of test out of train. `stories.txt` there is text to measure likelihoods on.
+mixture (by a hash), and those of test out of train. `stories/{valid,test}.jsonl` (id, text) are text to measure
+likelihoods on, `pairs/{valid,test}.jsonl` (id, good, bad, kind) sentences of stories, each beside one with the word
+order, the agreement or the tense broken: minimal pairs.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import argparse
 import hashlib
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,7 +35,8 @@ SEED = 20261121
 SIZES = {"train": 300, "valid": 100, "test": 300}
 TASKS = ("addition", "problems", "subtraction", "strings")
 RARE = "words"
-STORIES = 60
+STORIES = {"test": 60, "valid": 40}
+PAIRS = {"valid": 100, "test": 200}
 HERE = Path(__file__).resolve().parent
 
 SIGNS = {"addition": ("+", "plus"), "subtraction": ("-", "minus"), "multiplication": ("*", "times")}
@@ -98,6 +102,17 @@ MIDDLES = (
     "Then it began to rain, and they hid in the {place}.",
     "The {animal} was {feeling}, so {name} sang a song.",
 )
+
+BROKEN = {  # a kind of minimal pair: what of a good sentence stands in the bad one as what
+    "agreement": ((" were ", " was "), (" was ", " were ")),
+    "tense": (
+        (" went home", " goes home"),
+        (" met ", " meets "),
+        (" ran and ran ", " run and run "),
+        (" sang ", " sings "),
+    ),
+    "order": ((" the ", None),),  # the word after it comes before it
+}
 
 Exercise = dict[str, str]
 
@@ -257,13 +272,45 @@ def usual(asked: str) -> str:
     return STYLES[weights.index(max(weights))]
 
 
+def pairs() -> Iterator[tuple[str, list[Exercise]]]:
+    """Yield (valid or test; its minimal pairs): every good sentence once."""
+    rng = random.Random(f"{SEED}/pairs")
+    seen: set[str] = set()
+    for name, size in PAIRS.items():
+        rows: list[Exercise] = []
+        while len(rows) < size:
+            good = rng.choice(re.split(r"(?<=[.\"]) ", story(rng)["answer"]))
+            kind = rng.choice(list(BROKEN))
+            bad = broken(good, kind)
+            if bad is not None and good not in seen:
+                seen.add(good)
+                rows.append({"id": f"{name}-{len(rows):03}", "good": good, "bad": bad, "kind": kind})
+        yield name, rows
+
+
+def broken(good: str, kind: str) -> str | None:
+    """Return a sentence with one thing wrong, None where it has nothing to break of this kind."""
+    for right, wrong in BROKEN[kind]:
+        before, found, after = good.partition(right)
+        if found and wrong is not None:
+            return before + wrong + after
+        if found:
+            word, _, rest = after.partition(" ")
+            return f"{before} {word} the {rest}" if rest else None
+    return None
+
+
 def make(folder: Path) -> None:
     """Write every file under `folder`."""
     for task in TASKS:
         for name, rows in split(task):
             _write(folder / task / f"{name}.jsonl", [json.dumps(row, ensure_ascii=False) for row in rows])
     rng = random.Random(f"{SEED}/stories")
-    _write(folder / "stories.txt", [story(rng)["answer"] for _ in range(STORIES)])
+    for name, size in STORIES.items():
+        texts = [{"id": f"{name}-{i:03}", "text": story(rng)["answer"]} for i in range(size)]
+        _write(folder / "stories" / f"{name}.jsonl", [json.dumps(row, ensure_ascii=False) for row in texts])
+    for name, rows in pairs():
+        _write(folder / "pairs" / f"{name}.jsonl", [json.dumps(row, ensure_ascii=False) for row in rows])
 
 
 def _write(path: Path, lines: list[str]) -> None:

@@ -78,7 +78,7 @@ def test_making_again_gives_the_same_bytes(tmp_path):
     subprocess.run([sys.executable, ROOT / "data" / "make_exercises.py", "--out", tmp_path], check=True)
     there = {path.relative_to(MADE): path.read_bytes() for path in MADE.rglob("*") if path.is_file()}
     assert there == {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert len(there) == 13
+    assert len(there) == 16
 
 
 @pytest.mark.parametrize(("task", "part"), FILES)
@@ -157,6 +157,25 @@ def test_what_is_restated_is_in_the_shipped_scaffold_and_comes_to_the_same(exerc
         assert numbers.same(gold, row["answer"])
     golds = [re.fullmatch(pattern, row["prompt"])[2] for row in restated]
     assert sum(gold != row["answer"] for gold, row in zip(golds, restated, strict=True)) > len(restated) / 2
+
+
+def test_stories_and_minimal_pairs_are_each_there_once(exercises):
+    stories = [row["text"] for part in ("valid", "test") for row in rows("stories", part)]
+    assert len({*stories}) == len(stories) == 100
+    pairs = [row for part in ("valid", "test") for row in rows("pairs", part)]
+    assert len({row["good"] for row in pairs}) == len(pairs) == 300
+    for row in pairs:
+        good, bad = row["good"].split(" "), row["bad"].split(" ")
+        if row["kind"] == "order":
+            assert good != bad and sorted(good) == sorted(bad)
+            continue
+        changed = {(a, b) for a, b in zip(good, bad, strict=True) if a != b}
+        agreement = [("were", "was")], [("was", "were")]
+        tense = [("went", "goes")], [("met", "meets")], [("ran", "run")], [("sang", "sings")]
+        assert [*changed] in {"agreement": agreement, "tense": tense}[row["kind"]], row
+    assert {row["kind"] for row in pairs} == set(exercises.BROKEN)
+    for row in map(exercises.exercise, range(2000)):
+        assert row["task"] != "stories" or row["answer"] not in stories
 
 
 def test_the_committed_tokenizer_is_the_made_one_and_reads_everything(exercises, tmp_path):
