@@ -128,10 +128,14 @@ _OF_LABELS: _Columns = {"text": "text", "label": "label"}
 _OF_ANSWERS: _Columns = {"prompt": "prompt", "answer": "answer", "tests": None, "choices": None, "metric": None}
 
 
+_OF_TEXTS = {"likelihood": "a text", "pairs": "the columns `good` and `bad`"}  # metrics of what is only remembered
+
+
 def _foreign(section: Learn | Remember, generates: bool) -> _Columns:
     """Return what a section of the task never reads, with its defaults."""
-    if generates and section.metric == "likelihood":
-        return {key: default for key, default in _OF_ANSWERS.items() if key != "metric"} | {"label": "label"}
+    if generates and section.metric in _OF_TEXTS:
+        unread = {key: default for key, default in _OF_ANSWERS.items() if key != "metric"} | _OF_LABELS
+        return {key: default for key, default in unread.items() if key != "text" or section.metric == "pairs"}
     return _OF_LABELS if generates else _OF_ANSWERS
 
 
@@ -144,7 +148,7 @@ def _columns_of_the_task(pipeline: Pipeline) -> str | None:
     for name, section in _sections(pipeline):
         for key, default in _foreign(section, generates).items():
             if getattr(section, key) != default:
-                texts = "a text" if section.metric == "likelihood" else "a prompt and an answer"
+                texts = _OF_TEXTS.get(section.metric or "", "a prompt and an answer")
                 reads = texts if generates else "a text and a label"
                 return f"`{name}.{key}` is never read: `task: {pipeline.task}` reads {reads}"
         if generates and section.head not in (None, "label"):
@@ -160,11 +164,12 @@ def _no_labels_expected(pipeline: Pipeline) -> str | None:
     return None
 
 
-def _likelihood_is_remembered(pipeline: Pipeline) -> str | None:
-    if pipeline.learn.metric == "likelihood":
-        return "`likelihood` is of texts that are remembered; what is learned has answers: choose another metric"
+def _texts_are_remembered(pipeline: Pipeline) -> str | None:
+    metric = pipeline.learn.metric
+    if metric in _OF_TEXTS:
+        return f"`{metric}` is of texts that are remembered; what is learned has answers: choose another metric"
     for task in pipeline.remember:
-        if task.metric == "likelihood" and task.train is not None:
+        if task.metric in _OF_TEXTS and task.train is not None:
             return f"`remember.{task.name}.train` is never read: texts have no answers to go on learning from"
     return None
 
@@ -291,7 +296,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("task", _columns_of_the_task),
     ("learn.expect", _no_labels_expected),
     ("learn.metric", _metrics_have_columns),
-    ("remember", _likelihood_is_remembered),
+    ("remember", _texts_are_remembered),
     ("task", _decoders_can),
     ("objective", _one_objective),
     ("objective", _teacher_has_labels),

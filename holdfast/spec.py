@@ -43,7 +43,7 @@ Expect = Literal[
 
 
 Task = Literal["classification", "generation"]
-Metric = Literal["number", "exact", "f1", "choice", "tests", "likelihood"]
+Metric = Literal["number", "exact", "f1", "choice", "tests", "likelihood", "pairs"]
 
 
 class StartSpec(Section):
@@ -58,7 +58,8 @@ class ColumnSpec(Section):
     """Which columns of a dataset hold the text and the label, or, for generation, the prompt and the answer.
 
     Only generation reads `tests` (a program's tests), `choices` (the options of a question), the `metric` by which
-    answers are judged, and how many tokens an answer may have. With the metric `likelihood` only `text` is read.
+    answers are judged, and how many tokens an answer may have. With the metric `likelihood` only `text` is read, with
+    `pairs` the columns `good` and `bad`.
     """
 
     text: str = "text"

@@ -31,6 +31,7 @@ WORDS = {
     "choice": "accuracy",
     "tests": "share of programs that pass",
     "likelihood": "log-likelihood per token",
+    "pairs": "accuracy on minimal pairs",
 }
 
 

@@ -53,6 +53,11 @@ def log_probabilities(model: Model, pairs: Sequence[tuple[Ids, Ids]], compute: C
     return found
 
 
+def lengths(pairs: Sequence[tuple[Ids, Ids]]) -> list[int]:
+    """Return how many tokens of each pair are read where its common beginning is read once."""
+    return [len(_fork(*pair).ids) for pair in pairs]
+
+
 def _fork(first: Ids, second: Ids) -> _Fork:
     least = min(len(first), len(second))
     common = next((i for i in range(least) if first[i] != second[i]), least)

@@ -15,7 +15,7 @@ import numpy as np
 from holdfast import closures, digests
 from holdfast.errors import BadInput
 from holdfast.forgetting import cached
-from holdfast.generation import decoders, encoding, greedy, likelihood, metrics, options
+from holdfast.generation import decoders, encoding, forks, greedy, likelihood, metrics, options, probes
 
 if TYPE_CHECKING:
     from holdfast.generation.encoding import Encoded
@@ -42,7 +42,8 @@ class Settings:
 class Items:
     """What a decoder says to n prompts, the score of each answer (0 to 1), and the known answers' likelihoods.
 
-    Of texts (the metric `likelihood`) the score is the log-probability per token, in nats, and nothing is said.
+    Of texts (the metric `likelihood`) the score is the log-probability per token, in nats, and nothing is said. Of
+    minimal pairs what is said is the likelier text, and the known answer is the good one.
 
     `log_probability` is the sum over an answer's `tokens`, its end included.
     """
@@ -68,6 +69,8 @@ def of(
     if settings.metric == "likelihood":
         texts = _likelihoods(model, rows, settings, start, home)
         return Items([""] * len(rows), texts[:, 0] / texts[:, 1], texts[:, 0], texts[:, 1])
+    if settings.metric == "pairs":
+        return _of_pairs(model, rows, settings, start, home)
     if settings.metric == "choice":
         said, score = _chosen(model, rows, settings, start, home)
     else:
@@ -99,9 +102,13 @@ def gold_choice(row: Row, number: int | None = None) -> int:
 
 
 def chance(metric: Metric, rows: Sequence[Row], model: Model) -> float:
-    """Return the score of knowing nothing: the mean of 1/choices for `choice`, any token for `likelihood`, else 0."""
+    """Return the score of knowing nothing: the mean of 1/choices for `choice`, 1/2 for `pairs`, any token for
+    `likelihood`, else 0.
+    """
     if metric == "likelihood":
         return -math.log(model.network.config.vocab_size)
+    if metric == "pairs":
+        return 0.5
     return float(np.mean([1 / len(row["choices"]) for row in rows])) if metric == "choice" else 0.0
 
 
@@ -134,10 +141,30 @@ def _chosen(
     return said, (taken == np.array(gold)).astype(float)
 
 
+def _of_pairs(model: Model, rows: Sequence[Row], settings: Settings, start: Start | None, home: Home | None) -> Items:
+    """Return which text of each pair is likelier (a tie is wrong), and how likely the good one is."""
+    encoded = probes.encoded_pairs(model, [(row["good"], row["bad"]) for row in rows])
+    compute = likelihood.Compute(precision=settings.precision)
+
+    def make() -> np.ndarray:
+        return forks.log_probabilities(model, encoded, compute)
+
+    if start is not None and home is not None:
+        key = {"what": "minimal pairs", **decoders.identity(start, model), "encoded": digests.of_json(encoded)}
+        key |= {"bf16": decoders.computes_bf16(settings.precision), "packages": closures.package_versions()}
+        totals = cached.array(key | {"code": closures.digest(["holdfast.generation.forks"])}, make, home)
+    else:
+        totals = make()
+    better: np.ndarray = totals[:, 0] > totals[:, 1]
+    said = [row["good" if right else "bad"] for row, right in zip(rows, better, strict=True)]
+    tokens: np.ndarray = np.array([len(good) - 1 for good, _ in encoded], float)
+    return Items(said, better.astype(float), totals[:, 0], tokens)
+
+
 def encode(model: Model, rows: Sequence[Row], metric: Metric) -> list[Encoded]:
-    """Return the rows as the model reads them, the known answers scored, or all of a text; see `Encoder.pair`."""
+    """Return the rows as the model reads them, known answers scored, or all of a text, of a pair of the good one."""
     encoder = encoding.Encoder(model.tokenizer, decoders.window(model))
-    if metric == "likelihood":
+    if metric in ("likelihood", "pairs"):
         return [encoder.text(row["answer"]) for row in rows]
     return [encoder.pair(row["prompt"], row["answer"], number) for number, row in enumerate(rows, 1)]
 

@@ -46,11 +46,15 @@ def minimal_pairs(model: Model, pairs: Sequence[tuple[str, str]], compute: Compu
 
     Sums of log-probabilities as in BLiMP (Warstadt et al. 2020); a tie is wrong. The mean is the accuracy.
     """
-    encoder = encoding.Encoder(model.tokenizer)
-    encoded = [(encoder.text(good).input_ids, encoder.text(bad).input_ids) for good, bad in pairs]
-    totals = forks.log_probabilities(model, encoded, compute)
+    totals = forks.log_probabilities(model, encoded_pairs(model, pairs), compute)
     better: np.ndarray = totals[:, 0] > totals[:, 1]
     return better
+
+
+def encoded_pairs(model: Model, pairs: Sequence[tuple[str, str]]) -> list[tuple[forks.Ids, forks.Ids]]:
+    """Return both texts of each pair as the model reads them."""
+    encoder = encoding.Encoder(model.tokenizer)
+    return [(encoder.text(good).input_ids, encoder.text(bad).input_ids) for good, bad in pairs]
 
 
 def drift(start: Model, tuned: Model, encoded: Sequence[Encoded], compute: Compute = Compute()) -> Drift:

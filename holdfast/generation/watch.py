@@ -13,7 +13,7 @@ import numpy as np
 
 from holdfast import models, rows
 from holdfast.forgetting.watch import Look, Seen
-from holdfast.generation import items
+from holdfast.generation import forks, items, probes
 
 if TYPE_CHECKING:
     from holdfast.generation.items import Items
@@ -65,15 +65,17 @@ class AnswerWatch:
 
     def lengths(self) -> list[list[int]]:
         """Return, for each task's rows, how many tokens go through the model in one look."""
-        found = []
-        for task in self._tasks:
-            read = items.encode(self.model, task.rows, task.settings.metric)
-            if task.settings.metric == "likelihood":
-                found.append([len(text.input_ids) for text in read])
-            else:
-                more = task.settings.max_new_tokens
-                found.append([2 * len(pair.input_ids) - pair.scored + more for pair in read])
-        return found
+        return [self._lengths(task) for task in self._tasks]
+
+    def _lengths(self, task: _Task) -> list[int]:
+        if task.settings.metric == "pairs":
+            pairs = [(row["good"], row["bad"]) for row in task.rows]
+            return forks.lengths(probes.encoded_pairs(self.model, pairs))
+        read = items.encode(self.model, task.rows, task.settings.metric)
+        if task.settings.metric == "likelihood":
+            return [len(text.input_ids) for text in read]
+        more = task.settings.max_new_tokens
+        return [2 * len(pair.input_ids) - pair.scored + more for pair in read]
 
     def look(self) -> Look:
         """Return how the model does now."""

@@ -18,6 +18,7 @@ ENDLESS = 50_000  # characters; a longer text is most often a lost quotation mar
 RARE = 0.2  # a label is rare below this part of an even share
 TEXT_AND_LABEL = ("text", "label")
 PROMPT_AND_ANSWER = ("prompt", "answer")
+GOOD_AND_BAD = ("good", "bad")
 _GONE = dict.fromkeys(map(ord, INVISIBLE))
 
 
@@ -46,14 +47,14 @@ def add(
     """Return `table` with the helper columns of this module; `tokens` counts what a model would read of each row.
 
     `tests` says where each text of a test set stands (see `places`); `labels` are those that rows may have. `names`
-    are the columns of the text and the label, or of the prompt and the answer, which has no labels: an answer then
-    takes the label's place, and counts into the length. Columns of complaints hold an empty string where there is
-    nothing to complain about.
+    are the columns of the text and the label, or of the prompt and the answer, or of the good and the bad text, which
+    have no labels: the second of them then takes the label's place, and counts into the length. Columns of complaints
+    hold an empty string where there is nothing to complain about.
     """
     texts, given = ([one if isinstance(one, str) else "" for one in table[name]] for name in names)
     labels_given = [str(label) for label in table[names[1]]]
     keys = [same(text) for text in texts]
-    generates = names == PROMPT_AND_ANSWER
+    generates = names in (PROMPT_AND_ANSWER, GOOD_AND_BAD)
     lengths = [len(text) + (len(answer) if generates else 0) for text, answer in zip(texts, given, strict=True)]
     short = [text[:ENDLESS] for text in texts]
     return table.assign(
@@ -62,6 +63,7 @@ def add(
         leaks_into=[tests.get(key, "") for key in keys],
         rare_label=_rare(labels_given, labels),
         nearly=_nearly(labels_given),
+        alike=["the other" if one == other else "" for one, other in zip(texts, given, strict=True)],
         id_again=_again([str(one) for one in table["id"]]),
         characters=lengths,
         tokens=tokens(short, [answer[:ENDLESS] for answer in given]) if generates else tokens(short),

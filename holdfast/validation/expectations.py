@@ -16,7 +16,7 @@ from typing import Any, Literal
 from holdfast import tables
 from holdfast.compatibility import LABELLED
 from holdfast.errors import BadInput
-from holdfast.validation.columns import ENDLESS, INVISIBLE, PROMPT_AND_ANSWER, TEXT_AND_LABEL
+from holdfast.validation.columns import ENDLESS, GOOD_AND_BAD, INVISIBLE, PROMPT_AND_ANSWER, TEXT_AND_LABEL
 
 Severity = Literal["stop", "quarantine", "warn"]
 Checks = list[tuple[str, dict[str, Any]]]  # the name of a Great Expectations class, and its arguments
@@ -95,12 +95,17 @@ def _no_similar_labels(scope: Scope) -> Checks:
     return [("ExpectColumnValuesToBeInSet", {"column": "nearly", "value_set": [""]})]
 
 
+def _texts_differ(scope: Scope) -> Checks:
+    apart = ("ExpectColumnValuesToBeInSet", {"column": "alike", "value_set": [""]})
+    return [apart] if scope.names == GOOD_AND_BAD else []
+
+
 def _distinct_ids(scope: Scope) -> Checks:
     return [("ExpectColumnValuesToBeInSet", {"column": "id_again", "value_set": [""]})]
 
 
 def _no_empty_text(scope: Scope) -> Checks:
-    read = scope.names if scope.names == PROMPT_AND_ANSWER else scope.names[:1]
+    read = scope.names if scope.names in (PROMPT_AND_ANSWER, GOOD_AND_BAD) else scope.names[:1]
     return [("ExpectColumnValuesToMatchRegex", {"column": name, "regex": rf"[^\s{INVISIBLE}]"}) for name in read]
 
 
@@ -226,15 +231,19 @@ _FITS = Rule(
     "fits-the-model",
     "quarantine",
     _fits_the_model,
-    lambda row, scope: f"{row['tokens']} tokens with its answer, and there is room for {scope.max_length}",
+    lambda row, scope: (
+        f"{row['tokens']} tokens{'' if scope.names == GOOD_AND_BAD else ' with its answer'}, "
+        f"and there is room for {scope.max_length}"
+    ),
 )
+_DIFFER = Rule("texts-differ", "quarantine", _texts_differ, lambda row, scope: "the good and the bad text are the same")
 
 
 def chosen(expect: Iterable[str], generates: bool = False) -> tuple[Rule, ...]:
     """Return the rules of a pipeline: those of `ALWAYS` and those it names, each once.
 
-    Where it `generates`, those about labels are left out. Raises `BadInput` for an unknown name, with the nearest
-    known one.
+    Where it `generates`, those about labels are left out, and one about minimal pairs is added. Raises `BadInput` for
+    an unknown name, with the nearest known one.
     """
     expect = tuple(expect)
     for name in expect:
@@ -246,4 +255,4 @@ def chosen(expect: Iterable[str], generates: bool = False) -> tuple[Rule, ...]:
     if not generates:
         return (*ALWAYS, *named)
     kept = [rule for rule in (*ALWAYS, *named) if rule.name not in _OF_LABELS]
-    return tuple(_FITS if rule.name == _FITS.name else rule for rule in kept)
+    return (*(_FITS if rule.name == _FITS.name else rule for rule in kept), _DIFFER)

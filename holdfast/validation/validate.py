@@ -73,6 +73,7 @@ def _inspect(
 ) -> list[Finding]:
     """Return what is found in each dataset, `learn.train` first: its good rows say which labels are known."""
     rules = expectations.chosen(learn.expect, learn.generates)
+    pairs = {f"remember.{task.name}" for task in remember if task.metric == "pairs"}
     names = columns.PROMPT_AND_ANSWER if learn.generates else columns.TEXT_AND_LABEL
     order = sorted((key for key in datasets if key != unlabelled.KEY), key="learn.train".__ne__)
     rows = {key: dataset_rows.read(home, datasets[key]) for key in order}
@@ -82,7 +83,8 @@ def _inspect(
     findings = []
     for key, own in rows.items():
         labels = learned if key.startswith("learn.") or learn.generates else heads[_task(key)].labels
-        scope = Scope(key, labels, tokens.room(key, max_length), names)
+        read = columns.GOOD_AND_BAD if key.rpartition(".")[0] in pairs else names
+        scope = Scope(key, labels, tokens.room(key, max_length), read)
         found = finding.inspect(datasets[key], own, rules, scope, tests, tokens, runner)
         if key == "learn.train" and not learn.generates:
             learned = _known(found)
@@ -122,19 +124,20 @@ class _Pairs:
         folder = bases.locate(start.base)
         self._encoder = encoding.Encoder(bases.tokenizer(folder))
         self._window = min(int(self._encoder.tokenizer.model_max_length), 1 << 30)
-        self._texts = {f"remember.{task.name}" for task in remember if task.metric == "likelihood"}
+        self._metrics = {f"remember.{task.name}": task.metric for task in remember}
         self._longest = {task.name: task.max_new_tokens for task in remember} | {"": learn.max_new_tokens}
-        self._asked, self._alone = 0, False
+        self._asked, self._metric = 0, learn.metric
 
     def room(self, key: str, max_length: int) -> int:
         """Return how many tokens a row of a dataset may have, and remember which is counted next."""
-        trained, self._alone = key.endswith(".train"), key.rpartition(".")[0] in self._texts
+        trained, self._metric = key.endswith(".train"), self._metrics.get(key.rpartition(".")[0])
         self._asked = 0 if trained else self._longest[_task(key) if key.startswith("remember.") else ""]
         return min(max_length, self._window) if trained else self._window
 
     def __call__(self, prompts: Sequence[str], answers: Sequence[str]) -> list[int]:
-        if self._alone:
-            return [len(self._encoder.text(text).input_ids) for text in prompts]
+        if self._metric in ("likelihood", "pairs"):  # of a pair the longer text counts; alone, a text stands twice
+            texts = zip(prompts, answers, strict=True)
+            return [max(len(self._encoder.text(text).input_ids) for text in {*both}) for both in texts]
         counts = []
         for prompt, answer in zip(prompts, answers, strict=True):
             pair = self._encoder.pair(prompt, answer)

@@ -1,7 +1,7 @@
 """Rows as the rest of Holdfast knows them: strings `id`, `text` and `label`, other columns as JSON holds them.
 
 For generation they are strings `id`, `prompt` and `answer`, and where they are named a list of strings each, `tests`
-and `choices`.
+and `choices`; of minimal pairs also the strings `good` and `bad`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from holdfast import tables
 from holdfast.errors import BadInput
 
 Row = dict[str, Any]
+_GOOD_AND_BAD = ("good", "bad")
+_BLIMP = ("sentence_good", "sentence_bad")
 
 
 def rows(source: Sequence[Row], text: str, label: str, file: object = None) -> list[Row]:
@@ -42,6 +44,19 @@ def whole_texts(source: Sequence[Row], text: str, file: object = None) -> list[R
     """Return the canonical rows of texts that are scored as they are: `prompt` and `answer` both hold the text."""
     read = [{"prompt": one, "answer": one} for one in tables.texts(source, text, file)]
     return [{name: row[name] for name in ("id", "prompt", "answer")} for row in _rows(source, read, (text,))]
+
+
+def minimal_pairs(source: Sequence[Row], file: object = None) -> list[Row]:
+    """Return the canonical rows of minimal pairs, the columns `good` and `bad`, or BLiMP's own where it has not both.
+
+    `prompt` and `answer` both hold the good text: it is what a model should find likely. Raises `BadInput` for a
+    missing column or a text that is not a string.
+    """
+    has = source[0] if source else {}
+    names = _BLIMP if all(name in has for name in _BLIMP) and not set(_GOOD_AND_BAD) <= set(has) else _GOOD_AND_BAD
+    good, bad = (tables.texts(source, name, file) for name in names)
+    read = [{"prompt": one, "answer": one, "good": one, "bad": other} for one, other in zip(good, bad, strict=True)]
+    return [{name: row[name] for name in ("id", *read[0])} for row in _rows(source, read, names)]
 
 
 def pairs(source: Sequence[Row], columns: Mapping[str, str | None], file: object = None) -> list[Row]:

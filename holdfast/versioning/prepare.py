@@ -69,6 +69,8 @@ def _canonical(rows: list[Row], section: Learn | Remember, key: str, ref: str) -
         return canonical.texts(rows, section.text, ref)
     if section.metric == "likelihood":
         return canonical.whole_texts(rows, section.text, ref)
+    if section.metric == "pairs":
+        return canonical.minimal_pairs(rows, ref)
     if not section.generates:
         return canonical.rows(rows, section.text, section.label, ref)
     columns = {name: getattr(section, name) for name in ("prompt", "answer", "tests", "choices")}
