@@ -14,6 +14,12 @@ The weights that ship were made in three sittings on one busy core, in about hal
 way to 5500, 1500 on the way to 3200, and then an end. Rounding depends on the machine's instructions and threads, so
 the bytes are known by their digest and are not made again; made again, every share should be within 0.1 of the one in
 `metrics.json`. Made again in one go on two cores, compiled, it took 10 minutes, and no share was off by more than 0.09.
+
+A rebuild ends by comparing its shares with those of the `metrics.json` that lay in `--out` when it began, and exits 1
+where it is not as good (`data/rebuilt.py` says what that means). `python data/pretrain.py --check DIR` only compares
+the metrics in DIR (or such a file) with the ones that git keeps. In the place of the shipped weights, rebuilt ones make
+`kelp` `Corrupt` until their sha256 is written for `kelp` in `KNOWN` in `holdfast/bases.py` and `dvc commit -f
+base_model` has renewed `dvc.lock`; `git checkout -- data/base_model` puts the shipped ones back.
 """
 
 from __future__ import annotations
@@ -23,12 +29,14 @@ import json
 import math
 import re
 import shutil
+import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import rebuilt
 import torch
 from make_exercises import ASKED, HERE, TASKS, arithmetic, exercise, usual
 from make_tokenizer import tokenizer
@@ -236,8 +244,8 @@ def _right(net: Any, words: Any, rows: list[dict[str, str]], exactly: bool = Fal
     return {task: {"right": round(sum(v) / len(v), 4), "n": len(v)} for task, v in sorted(right.items())}
 
 
-def finish(state: State, words: Any, arguments: argparse.Namespace) -> None:
-    """Write the model in bf16, its tokenizer, and the metrics of the very weights that were written."""
+def finish(state: State, words: Any, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write the model in bf16, its tokenizer, and the metrics of the very weights that were written; return these."""
     from holdfast import bases
     from holdfast.generation import decoders
 
@@ -245,7 +253,7 @@ def finish(state: State, words: Any, arguments: argparse.Namespace) -> None:
         state.network.to(torch.bfloat16).save_pretrained(arguments.out)
     words.save_pretrained(arguments.out)
     written = decoders.network(arguments.out)
-    settings = {name: value for name, value in vars(arguments).items() if name != "out"}
+    settings = {name: value for name, value in vars(arguments).items() if name not in ("out", "check")}
     found = {
         "weights": sum(p.numel() for p in written.parameters()),
         "settings": settings,
@@ -256,12 +264,14 @@ def finish(state: State, words: Any, arguments: argparse.Namespace) -> None:
     }
     (arguments.out / "metrics.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found["scores"], indent=1))
+    return found
 
 
 def read_arguments(given: list[str] | None = None) -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = argparse.ArgumentParser(description="Pretrain the bundled decoder.")
     parser.add_argument("--out", type=Path, default=HERE / "base_model", help="default: data/base_model")
+    parser.add_argument("--check", type=Path, help="only compare this folder's or file's metrics with the committed")
     defaults: dict[str, tuple[type, Any]] = {
         "width": (int, 128), "layers": (int, 4), "heads": (int, 4), "batch": (int, 128), "tokens": (int, 1024),
         "steps": (int, 2750), "rate": (float, 3e-3), "save": (int, 250), "log": (int, 50), "compile": (int, 1),
@@ -272,9 +282,21 @@ def read_arguments(given: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def main(given: list[str] | None = None) -> None:
-    """Pretrain, or go on."""
+def main(given: list[str] | None = None) -> int:
+    """Pretrain, or go on, and compare with what was there before; or only compare. Return the exit status."""
     arguments = read_arguments(given)
+    if arguments.check:
+        return rebuilt.check(arguments.check)
+    known = rebuilt.read(arguments.out) if (arguments.out / "metrics.json").is_file() else None
+    found = pretrain(arguments)
+    good, table = rebuilt.report(found, known) if known else (True, "")
+    for text in filter(None, (table, rebuilt.what_now(arguments.out))):
+        print(text)
+    return 0 if good else 1
+
+
+def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Pretrain, or go on; return the metrics."""
     words = tokenizer()
     net = network(arguments, words)
     matrices = [p for p in net.parameters() if p.dim() > 1]
@@ -285,8 +307,8 @@ def main(given: list[str] | None = None) -> None:
     if arguments.compile:
         net.base_model.compile(dynamic=True)
     train(state, encoding.Encoder(words), arguments)
-    finish(state, words, arguments)
+    return finish(state, words, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
