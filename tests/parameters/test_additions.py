@@ -192,6 +192,11 @@ def test_a_bottleneck_adds_what_a_hand_computation_gives(model):
         ({"lora": {"keep": 0.5}}, "`keep` is read by `osf` alone, not by `lora`"),
         ({"lora": {"kind": "dorra"}}, "Did you mean `dora`"),
         ({"lora": {"kind": "pissa", "r": 33}}, "has rank 32 at most"),
+        ({"lora": {"r": 8, "share": 0.01}}, "give one of r, weights and share, not r and share"),
+        ({"lora": {"weights": 900, "share": 0.01}}, "give one of r, weights and share, not weights and share"),
+        ({"lora": {"kind": "osf", "share": 0.01}}, "`osf` has no rank to choose by a budget"),
+        ({"lora": {"weights": 33 * 4 * 64}}, "8448 weights pay for rank 33, .* at most 8192 weights"),
+        ({"lora": {"share": 0.9}}, "have rank 32 at most"),
         ({"houlsby": 0}, "greater than or equal to 1"),
     ],
 )
