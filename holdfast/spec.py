@@ -219,8 +219,7 @@ class Recipe(Section):
     @property
     def reads_importance(self) -> bool:
         """Say whether tuning itself reads what was assessed, beside what the selection took from it."""
-        schedules = (choices.load("schedules", name) for name in self.schedule)
-        return "ewc" in self.anchors or any(hasattr(module, "adjust") for module in schedules)
+        return "ewc" in self.anchors or _adjusts(self.schedule)
 
 
 class Pipeline(Section):
@@ -285,7 +284,15 @@ class Pipeline(Section):
     def needs_elementwise_importance(self) -> bool:
         """Say whether the assessment must keep one number per weight, not only sums."""
         ranked = self.parameters.get("mask", {}).get("by", "random") != "random" or "spt" in self.parameters
-        return ranked or "ewc" in self.anchors
+        weighed = _adjusts(self.schedule) and bool(_IN_PART & set(self.parameters))  # over the entries that move
+        return ranked or weighed or "ewc" in self.anchors
+
+
+_IN_PART = {"heads", "circuit", "mask", "diff-pruning"}  # of some tensors these have a part of the entries move
+
+
+def _adjusts(schedule: choices.Choices) -> bool:
+    return any(hasattr(choices.load("schedules", name), "adjust") for name in schedule)
 
 
 AXIS_OF_KEY: dict[str, choices.Axis] = {

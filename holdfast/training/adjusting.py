@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from holdfast.errors import HoldfastError
+
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from holdfast.importance.read import Importance
 
 _NAMES = "names"
 
@@ -13,13 +18,14 @@ _NAMES = "names"
 class Adjuster:
     """Keeps a running mean of squared gradients per group of the optimiser, and scales the groups' rates by it.
 
-    `general` is the mean general importance of every encoder tensor by full name. Tensors without one (a head's) count
+    `general` is the mean general importance of every encoder tensor by full name, over the entries that move
+    (`general_of`); groups hold those entries alone (`training.slices`). Tensors without one (a head's) count
     in no mean; a group of such alone keeps its rate. `running` is kept in checkpoints: the mean of each group, and of
     how many updates it is one (a group that was frozen saw fewer).
     """
 
-    def __init__(self, module: Any, options: Any, moving: dict[str, nn.Parameter], general: dict[str, float]) -> None:
-        self.module, self.options, self.moving, self.general = module, options, moving, general
+    def __init__(self, module: Any, options: Any, general: dict[str, float]) -> None:
+        self.module, self.options, self.general = module, options, general
         self.running: dict[str, Tensor] = {}
 
     def before_step(self, optimizer: Any, rates: list[float]) -> None:
@@ -46,10 +52,10 @@ class Adjuster:
             self.running["seen"] = torch.zeros(len(groups), dtype=torch.int64)
         for i, group in enumerate(groups):
             gradients = {n: p.grad for n, p in zip(group[_NAMES], group["params"], strict=True) if p.grad is not None}
-            names = [name for name in gradients if name in self.general]
-            size = sum(self.moving[name].numel() for name in names)
+            known = [gradient.detach() for name, gradient in gradients.items() if name in self.general]
+            size = sum(gradient.numel() for gradient in known)
             if size:
-                total = sum(float(gradients[name].detach().double().square().sum()) for name in names)
+                total = sum(float(gradient.double().square().sum()) for gradient in known)
                 memory = self.options.memory
                 self.running["mean"][i] = memory * self.running["mean"][i] + (1 - memory) * total / size
                 self.running["seen"][i] += 1
@@ -60,12 +66,29 @@ class Adjuster:
         return [value / (1 - memory**count) if count else 0.0 for value, count in zip(mean, seen, strict=True)]
 
     def _size(self, group: dict[str, Any]) -> int:
-        return sum(self.moving[name].numel() for name in group[_NAMES] if name in self.general)
+        return sum(self._sizes(group).values())
 
     def _general(self, group: dict[str, Any]) -> float:
-        size = self._size(group)
-        names = (name for name in group[_NAMES] if name in self.general)
-        return sum(self.general[name] * self.moving[name].numel() for name in names) / size if size else 0.0
+        sizes = self._sizes(group)
+        size = sum(sizes.values())
+        return sum(self.general[name] * own for name, own in sizes.items()) / size if size else 0.0
+
+    def _sizes(self, group: dict[str, Any]) -> dict[str, int]:
+        """Return how many entries move of each tensor of a group that has a general importance."""
+        held = zip(group[_NAMES], group["params"], strict=True)
+        return {name: parameter.numel() for name, parameter in held if name in self.general}
+
+
+def general_of(importance: Importance, masks: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the mean general importance of every encoder tensor, of those in `masks` over the True entries alone.
+
+    Raises `HoldfastError` where the assessment measured none, or none per weight for a tensor that moves in part.
+    """
+    if importance.general is None:
+        raise HoldfastError("the assessment measured no general importance, and the schedule weighs against it")
+    each = importance.elementwise("general") if masks else {}
+    parts = {name: float(each[name][mask].double().mean()) for name, mask in masks.items()}
+    return {**importance.general["tensor"], **parts}
 
 
 def _over_mean(values: list[float], weights: list[int]) -> list[float]:

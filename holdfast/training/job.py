@@ -16,7 +16,7 @@ from holdfast.importance import probe, read
 from holdfast.prefix import cache, plan
 from holdfast.prefix.cache import Kept
 from holdfast.training import batches, depths, machine, objective, pool, processes, rates, slices
-from holdfast.training.adjusting import Adjuster
+from holdfast.training.adjusting import Adjuster, general_of
 from holdfast.training.curve import Curve
 from holdfast.training.stopping import Stopping
 from holdfast.tuners import injected, kinds
@@ -163,7 +163,7 @@ def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Pr
         schedule=schedule,
         objective=objective.make(recipe.objective, moving, lambda: _teacher(given, origin)),
         anchors={**_anchors(recipe, origin), **_auxiliary(recipe, origin)},
-        adjuster=_adjuster(given, schedule, moving),
+        adjuster=_adjuster(given, schedule, chosen),
         training=training,
         valid=rows.read(given.home, given.validated.datasets["learn.valid"]),
         root=root,
@@ -278,14 +278,11 @@ def _unlabelled(given: Given) -> tuple[str, ...]:
     return tuple(rows.texts(rows.read(given.home, given.validated.datasets["learn.unlabelled"])))
 
 
-def _adjuster(given: Given, schedule: rates.Schedule, moving: dict[str, nn.Parameter]) -> Adjuster | None:
+def _adjuster(given: Given, schedule: rates.Schedule, chosen: Selection) -> Adjuster | None:
     """Return what adjusts the rates on the way, where the schedule has one."""
     if schedule.adjusting is None:
         return None
-    general = read.load(given.home, given.assessed).general
-    if general is None:
-        raise HoldfastError("the assessment measured no general importance, and the schedule weighs against it")
-    return Adjuster(*schedule.adjusting, moving, general["tensor"])
+    return Adjuster(*schedule.adjusting, general_of(read.load(given.home, given.assessed), chosen.partial))
 
 
 def _depths(model: Model, moving: dict[str, nn.Parameter]) -> dict[str, int]:
