@@ -77,6 +77,7 @@ METHODS = {
     "domain text": {"examples": {"domain-text": {"weight": 0.3, "batch": 3}}},
     "pseudo-labels": {"examples": {"pseudo-labels": {"threshold": 0.51, "batch": 3, "refresh": 4}}},
     "importance-scaled": {"remember": (OLD,), "schedule": ["importance-scaled", "warmup", "unfreezing"]},
+    "importance-scaled in part": {"remember": (OLD,), "chosen": part_of_a_layer, "schedule": "importance-scaled"},
     "patience": {"training": {"patience": 2, "learning_rate": 3e-2}},
 }
 
