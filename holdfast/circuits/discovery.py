@@ -7,11 +7,12 @@ made it no better; that round is taken back (inferred).
 `aim: heads` is Algorithm 1: the first round aims at the answer, each later one at the heads that the last one added,
 and only heads under one of these count. Where nothing lies below (the best heads may be in the first layer), or that
 helped no more, a round aims at the answer again, where the paper's would end (inferred). `aim: answer`: every round
-aims at the answer, which found the more faithful circuit in MiniLM (`docs/circuits.md`).
+aims at the answer, which found the more faithful circuit in MiniLM: F 0.954 with 16 heads, against 0.804 with 24
+(`benchmarks/circuits/real.py`; `docs/circuits.md`, What was measured).
 
 Scores towards heads are divided by the mean absolute score of their layer where `normalise` says so: the paper divides
 by the layer's average, its code by the sum, which can change the sign. Scores towards the answer are left as they are:
-they are all in one unit, the margin's (inferred; dividing them makes MiniLM's circuit worse, `docs/circuits.md`).
+they are all in one unit, the margin's (inferred; in MiniLM F of the 16 highest is 0.954, divided 0.519, same page).
 """
 
 from __future__ import annotations
