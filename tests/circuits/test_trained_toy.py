@@ -1,40 +1,40 @@
-"""The method at work: on a network that has learned a task, scores follow what single heads are truly worth."""
+"""The method at work, on networks that have learned a task: what scores say of single heads, and circuits carry.
+
+Trained toys differ from seed to seed and from machine to machine, so nothing rests on one of them: see the table in
+`docs/circuits.md`, which `benchmarks/circuits/toy.py` makes.
+"""
+
+import statistics
 
 import pytest
 import torch
-from scipy.stats import pearsonr
 
-from holdfast.circuits import ablation, discovery, examples, reference, relevance
-from holdfast.circuits.faithfulness import Judge
-from holdfast.circuits.settings import Circuit
-from holdfast.decomposition import architectures
-from holdfast.decomposition.settings import Rules
+from benchmarks.circuits import toy
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_scores_follow_single_head_ablation_and_the_circuit_beats_random_ones(trained, drawn):
-    """Of seeds 0 to 3 the correlations were 0.03, 0.52, 0.95 and 0.93, so this holds for some toys only."""
-    network = trained("qwen2", steps=250, seed=3)
-    with torch.no_grad():
-        ids, labels = drawn(300, seed=99)
-        right = network(input_ids=ids).logits.argmax(-1) == labels
-        assert right.float().mean() > 0.98
-        rows = [i for label in range(3) for i in (right & (labels == label)).nonzero().flatten().tolist()[:20]]
-        parts = architectures.describe(network)
-        encoded = [{"input_ids": ids[i].tolist(), "attention_mask": [1] * ids.shape[1]} for i in rows]
-        chunks = examples.chunks(network, parts, encoded, labels[rows].tolist())
-        means = reference.measure(parts, chunks, "mean")
-        found = relevance.measure(parts, chunks, means, Rules(), "mean")
-        every = torch.ones_like(found.answer, dtype=torch.bool)
-        ablated = ablation.Ablation(parts, chunks, means)
-        whole, worth = ablated.margin(every), torch.zeros_like(found.answer)
-        for layer in range(4):
-            for head in range(8):
-                kept = every.clone()
-                kept[layer, head] = False
-                worth[layer, head] = whole - ablated.margin(kept)
-        assert pearsonr(found.answer.flatten(), worth.flatten()).statistic > 0.8
-        judge = Judge(parts, chunks, means, "mean")
-        circuit = discovery.discover(found, judge.faithfulness, Circuit(top=0.1))
-        point = judge.point(circuit.heads, 10, seed=1)
-    assert point.size <= 20 and point.faithfulness > 0.8 and point.beaten >= 0.9
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """As in the table: how many threads there are decides how sums are rounded, and so which network is learned."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+QWEN, BERT = toy.TOYS[0], toy.TOYS[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "seeds", "over_random"), [(QWEN, (0, 1), 0.3), (BERT, (0, 1, 2), 0.0)], ids=["qwen2", "bert"]
+)
+def test_circuits_carry_the_task_and_scores_go_with_single_head_ablation_on_average(kind, seeds, over_random) -> None:
+    found = [toy.measure(toy.train(kind, seed), kind.task, seed) for seed in seeds]
+    assert all(one.accuracy >= toy.ENOUGH for one in found)
+    assert all(one.faithfulness > 0.8 and one.faithfulness > one.random + over_random for one in found)
+    assert statistics.mean(one.pearson for one in found) > 0.5, [one.pearson for one in found]
+
+
+def test_a_toy_that_cannot_know_the_answer_is_seen_not_to_be_trained() -> None:
+    assert toy.measure(toy.train(toy.Toy("qwen2", "negation", 2, 4, 5), 0), "negation", 0).accuracy < toy.ENOUGH
