@@ -16,7 +16,17 @@ LEARN = {"name": "t", "start": {"model": "x"}, "learn": {"train": "a.csv"}}
 
 
 def test_every_choice_by_itself_is_accepted() -> None:
-    assert {str(choice): reason for choice in support.every() if (reason := support.refusal(choice))} == {}
+    assert {str(choice): reason for choice in support.every() if (reason := support.answer(choice).reason)} == {}
+
+
+def test_choices_of_one_task_say_so() -> None:
+    found = {(str(choice), task): why for choice, said in support.alone().items() for task, why in said.items() if why}
+    assert {place: why.partition(" ")[0] for place, why in found.items()} == {
+        ("examples.pseudo-labels", "generation"): "`pseudo-labels`",
+        ("examples.self", "classification"): "`self`",
+        ("parameters.auto", "generation"): "`auto`",
+        ("anchors.lwf", "generation"): "`lwf`",
+    }
 
 
 @pytest.mark.slow
@@ -25,8 +35,17 @@ def test_every_pair_is_asked_for() -> None:
     found = support.pairs()
     assert list(found) == list(combinations(every, 2))
     lora, ewc, psft = Choice("parameters", "lora"), Choice("anchors", "ewc"), Choice("objectives", "psft")
-    assert found[lora, ewc].startswith("`ewc` anchors the start model's own weights")
-    assert found[lora, psft] is None and found[psft, ewc] is None
+    assert found[lora, ewc].reason.startswith("`ewc` anchors the start model's own weights")
+    assert found[lora, psft] == found[psft, ewc] == support.Answer(("classification", "generation"), None)
+    own, lwf = Choice("examples", "self"), Choice("anchors", "lwf")
+    assert found[own, ewc].tasks == ("generation",) and found[psft, lwf].tasks == ("classification",)
+    assert found[own, lwf].reason == "no task takes both: `self` in generation, `lwf` in classification"
+
+
+def test_a_pair_is_refused_with_the_reason_of_the_task_that_takes_each_choice() -> None:
+    own, gold = Choice("examples", "self"), Choice("examples", "gold")
+    assert support.answer(gold, own).reason.startswith("`self` takes the place of the gold answers")
+    assert support.answer(own, remembered=False) == support.Answer(("generation",), None)
 
 
 def test_a_new_rule_is_seen_without_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,10 +53,20 @@ def test_a_new_rule_is_seen_without_a_table(monkeypatch: pytest.MonkeyPatch) -> 
         return "not today" if "gem" in pipeline.objective and "mask" in pipeline.parameters else None
 
     pair = (Choice("objectives", "gem"), Choice("parameters", "mask"))
-    assert support.refusal(*pair) is None
+    assert support.answer(*pair).reason is None
     monkeypatch.setattr(compatibility, "RULES", (*compatibility.RULES, ("objective", rule)))
-    assert support.refusal(*pair) == "not today"
-    assert support.refusal(pair[0]) is None
+    assert support.answer(*pair) == support.Answer((), "not today")
+    assert support.answer(pair[0]).reason is None
+
+
+def test_a_rule_of_one_task_leaves_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rule(pipeline: spec.Pipeline) -> str | None:
+        wanted = "gem" in pipeline.objective and "mask" in pipeline.parameters
+        return "not there" if wanted and pipeline.task == "classification" else None
+
+    monkeypatch.setattr(compatibility, "RULES", (*compatibility.RULES, ("objective", rule)))
+    found = support.answer(Choice("objectives", "gem"), Choice("parameters", "mask"))
+    assert found == support.Answer(("generation",), None)
 
 
 def test_what_needs_old_data_is_found() -> None:
@@ -88,7 +117,8 @@ def test_the_command_prints_the_presets_and_the_pairs() -> None:
     refused = [entry for entry in found["pairs"] if not entry["works"]]
     assert refused and all(entry["reason"] for entry in refused)
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "any two of objective" in told
+    assert "any two of objective" in told and "- anchors.lwf, in generation: `lwf` keeps" in told
+    assert found["tasks"]["examples.self"] == ["generation"]
     lines = {line.split()[1]: line for line in told.splitlines() if line[:2].strip().isdigit()}
     order = list(lines)
     assert order == found["choices"]
@@ -96,4 +126,6 @@ def test_the_command_prints_the_presets_and_the_pairs() -> None:
     marks = {name: line.ljust(width + len(order))[width:] for name, line in lines.items()}
     for entry in found["pairs"]:
         one, other = entry["pair"]
-        assert marks[one][order.index(other)] == marks[other][order.index(one)] == ("+" if entry["works"] else "-")
+        mark = "+" if len(entry["tasks"]) == 2 else entry["tasks"][0][0] if entry["works"] else "-"
+        assert marks[one][order.index(other)] == marks[other][order.index(one)] == mark
+    assert {mark for row in marks.values() for mark in row} == set(" +-cg")
