@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdfast import choices
 from holdfast.errors import BadInput
@@ -90,7 +90,7 @@ def _additions_are_not_anchored_by_weights(pipeline: Pipeline) -> str | None:
 
 
 def _unfreezing_needs_layers(pipeline: Pipeline) -> str | None:
-    flat = {"layernorm", "embeddings"}
+    flat = {"embeddings", "prompt"}  # all of it at one depth
     if "unfreezing" in pipeline.schedule and set(pipeline.parameters) <= flat:
         return "`unfreezing` goes layer by layer, and the chosen `parameters` have no layers to unfreeze"
     return None
@@ -229,9 +229,36 @@ def _asks_the_start_model(pipeline: Pipeline, objective: str) -> bool:
     return "teacher" in needs and pipeline.objective[objective].get("teacher") is None
 
 
+def _layers_lie_below(pipeline: Pipeline) -> str | None:
+    if pipeline.training.prefix_cache != "on":
+        return None
+    for name, options in pipeline.parameters.items():
+        if _moves_the_lowest(name, options):
+            return (
+                f"`on` keeps what the layers below all that moves give, and below `{name}` lies none: say auto or off"
+            )
+    return None
+
+
+def _moves_the_lowest(name: str, options: dict[str, Any]) -> bool:
+    """Say whether the lowest layer, or what lies below it, is sure to move: known without the model."""
+    match name:
+        case "circuit":
+            return bool(options["layernorm"])
+        case "lora":
+            return 0 in options["layers"] or not (options["layers"] or options["targets"])
+        case "layers":
+            return bool({0, "0", "embeddings"} & set(options["names"]))
+        case "heads":
+            return any(head.startswith("0.") for head in options["names"])
+    return str(choices.load("parameters", name).BELOW).startswith("nothing:")
+
+
 def _four_bits_can_be_had(pipeline: Pipeline) -> str | None:
     if pipeline.training.frozen_weights != "4bit":
         return None
+    if "full" in pipeline.parameters:
+        return "`full` moves everything: no frozen weight is left to be held in 4 bits"
     if "auto" in pipeline.parameters:
         return "`auto` tries one selection after the other on a model, and 4 bits leave only one: name what may move"
     kind = pipeline.parameters.get("lora", {}).get("kind", "lora")
@@ -245,6 +272,13 @@ def _four_bits_can_be_had(pipeline: Pipeline) -> str | None:
 def _own_words_are_generated(pipeline: Pipeline) -> str | None:
     if "self" in pipeline.examples and pipeline.task != "generation":
         return "`self` learns answers in the model's own words, and a classifier has none: it needs `task: generation`"
+    return None
+
+
+def _judged_by_tests_that_are_there(pipeline: Pipeline) -> str | None:
+    judge = pipeline.examples.get("self", {}).get("judge")
+    if "tests" in dict(choices.pairs(judge)) and pipeline.learn.tests is None:
+        return "`self` is judged by `tests`: name the column of its tests as `learn.tests`"
     return None
 
 
@@ -306,6 +340,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("parameters", _alone("auto", "tries selections of its own and takes one: no other choice can be added to it")),
     ("examples", _something_to_learn_from),
     ("examples", _own_words_are_generated),
+    ("examples", _judged_by_tests_that_are_there),
     ("examples", _unlabelled_texts_are_there),
     ("examples", _pseudo_labels_are_labels),
     ("examples", _own_words_or_gold),
@@ -320,6 +355,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("schedule", _trials_are_shorter_than_unfreezing),
     ("schedule", _wise_is_its_own_controller),
     ("assess", _circuit_settings_are_read),
+    ("training.prefix_cache", _layers_lie_below),
     ("training.packing", _packed_rows_are_a_decoders),
     ("training.new_head", _a_random_head_knows_no_answers),
     ("training.frozen_weights", _four_bits_can_be_had),

@@ -271,7 +271,8 @@ RULES = [
     ({"anchors": {"kl": {"on": "remembered"}}, "remember": [ENGLISH]}, "anchors", "`kl` on remembered texts has none"),
     ({"anchors": ["l2sp"], "parameters": "lora"}, "anchors", "`l2sp` anchors the start model's own weights"),
     ({"schedule": ["plain", "slanted"]}, "schedule", "both say how the learning rate changes over time"),
-    ({"schedule": ["unfreezing"], "parameters": "layernorm"}, "schedule", "`unfreezing` goes layer by layer"),
+    ({"schedule": ["unfreezing"], "parameters": "embeddings"}, "schedule", "`unfreezing` goes layer by layer"),
+    ({"schedule": ["unfreezing"], "parameters": "prompt"}, "schedule", "`unfreezing` goes layer by layer"),
     ({"schedule": "importance-scaled"}, "schedule", "`importance-scaled` weighs against general importance"),
     (
         {"schedule": "importance-scaled", "parameters": "ia3", "remember": [WITH_TRAIN]},
@@ -293,7 +294,13 @@ RULES = [
         "`pseudo-labels` gives texts labels",
     ),
     ({"task": "generation", "examples": ["self", "gold"]}, "examples", "`self` takes the place of the gold answers"),
+    (
+        {"task": "generation", "examples": {"self": {"judge": {"tests": {"seconds": 1}}}}},
+        "examples",
+        "name the column of its tests as `learn.tests`",
+    ),
     ({"merge": {"versions": ["models:/a/1"], "how": "ties"}, "method": "lora"}, "merge", "`merge` tunes nothing"),
+    ({"training": {"frozen_weights": "4bit"}}, "training.frozen_weights", "`full` moves everything"),
     (
         {"training": {"frozen_weights": "4bit"}, "parameters": {"lora": {"kind": "dora"}}},
         "training.frozen_weights",
@@ -316,6 +323,7 @@ RULES = [
         "training.new_head",
         "a decoder has no head",
     ),
+    ({"training": {"prefix_cache": "on"}}, "training.prefix_cache", "below `full` lies none: say auto or off"),
     ({"training": {"packing": True}}, "training.packing", "rows of a classifier are not packed"),
     (
         {"task": "generation", "learn": {"train": "a.csv"}, "training": {"packing": True}, "parameters": "prompt"},

@@ -98,6 +98,7 @@ def recipe(tmp: Path, remember: tuple[spec.Remember, ...] = (), **raw: Any) -> s
     }
     training |= raw.pop("training", {})
     raw.setdefault("control", {"enabled": False})
+    raw.setdefault("parameters", {"layers": {"count": 1}})  # what moves is the setup's own `chosen`
     return spec.parse({**values, **raw, "training": training}, tmp / "p.yaml").recipe
 
 

@@ -159,7 +159,7 @@ def test_the_plan_says_what_it_costs_and_saves(setup, started) -> None:
 
 
 def test_yaml_words_are_understood(tmp_path) -> None:
-    raw = {"name": "t", "start": {"model": "x"}, "learn": {"train": "a.csv"}}
+    raw = {"name": "t", "start": {"model": "x"}, "learn": {"train": "a.csv"}, "parameters": {"layers": [-1]}}
     for written, meant in ((True, "on"), (False, "off"), ("auto", "auto")):
         assert (
             spec.parse({**raw, "training": {"prefix_cache": written}}, tmp_path / "p.yaml").training.prefix_cache

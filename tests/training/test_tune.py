@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast import models, spec
+from holdfast import anatomy, models, spec
 from holdfast.errors import BadInput, Diverged, HoldfastError
 from holdfast.objectives import sft
 from holdfast.records import HeadInfo
@@ -141,6 +141,18 @@ def test_unfrozen_layers_neither_move_nor_gather_moments_before_their_epoch(setu
     before = encoder(tuning, type("T", (), {"adapter": started.adapter}))
     weights = last.tensors("weights")
     assert all(torch.equal(weights[n], before[n]) for n in before if "layer.0" in n or "embeddings" in n)
+
+
+def test_layer_norms_are_unfrozen_layer_by_layer(setup, started) -> None:
+    names = frozenset(anatomy.layer_norms(models.load(started, setup().home)))
+    moved = []
+    for epochs in (1, 2, 3, 4):
+        raw = {"parameters": "layernorm", "schedule": ["unfreezing"], "training": {"epochs": epochs}}
+        tuning = setup(chosen=Selection(whole=names), start=started, **raw)
+        before, after = encoder(tuning, type("T", (), {"adapter": started.adapter})), encoder(tuning, tuning.run())
+        moved.append({name for name in names if not torch.equal(after[name], before[name])})
+    layers = [{name for name in names if f"layer.{number}." in name} for number in (1, 0)]
+    assert moved == [set(), layers[0], layers[0] | layers[1], names]
 
 
 def test_a_loss_that_is_no_number_stops_at_its_step(setup, started, monkeypatch) -> None:
