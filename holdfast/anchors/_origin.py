@@ -23,8 +23,9 @@ class Origin:
 
     `remembered_heads` are the heads that score remembered tasks. `importance()` gives the general importance, one
     number per encoder weight by full parameter name. `logits(head, positions)` gives the model's own logits on rows of
-    the pool, float32 [rows, labels], computed in eval mode. `moving` are the parameters that may move, `unlabelled` the
-    texts of `learn.unlabelled`; texts are read to `max_length` tokens in `precision`.
+    the pool, float32 [rows, labels], computed in eval mode. `moving` are the parameters that may move, `masks` say
+    which entries of partly moving ones, `unlabelled` are the texts of `learn.unlabelled`; texts are read to
+    `max_length` tokens in `precision`.
     """
 
     model: Model
@@ -34,6 +35,7 @@ class Origin:
     importance: Callable[[], dict[str, Tensor]]
     logits: Callable[[str, Sequence[int]], Tensor]
     moving: dict[str, nn.Parameter] = field(default_factory=dict)
+    masks: dict[str, Tensor] = field(default_factory=dict)
     unlabelled: tuple[str, ...] = ()
     max_length: int = 128
     precision: str = "auto"

@@ -144,7 +144,10 @@ def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Pr
     selection.attach(model, chosen)
     _settle_heads(model)
     moving = {name: p for name, p in model.network.named_parameters() if p.requires_grad}
-    origin, schedule = _origin_of(given, model, rows_of), rates.Schedule(recipe.schedule, _depths(model, moving))
+    origin, schedule = (
+        _origin_of(given, model, rows_of, chosen),
+        rates.Schedule(recipe.schedule, _depths(model, moving)),
+    )
     draw = batches.draws(recipe.examples, [example.task for example in rows_of.examples], training.seed)
     here = machine.describe(training.precision)
     if training.frozen_weights == "4bit":
@@ -222,7 +225,7 @@ def _settle_heads(model: Model) -> None:
             parameter.data = parameter.data.to(model.network.device)
 
 
-def _origin_of(given: Given, model: Model, rows_of: pool.Pool) -> _origin.Origin:
+def _origin_of(given: Given, model: Model, rows_of: pool.Pool, chosen: Selection) -> _origin.Origin:
     recipe = given.recipe
     return _origin.Origin(
         model=model,
@@ -232,6 +235,7 @@ def _origin_of(given: Given, model: Model, rows_of: pool.Pool) -> _origin.Origin
         importance=lambda: read.load(given.home, given.assessed).elementwise("general"),
         logits=lambda head, positions: _logits(model, rows_of, head, positions, recipe.training),
         moving={name: p for name, p in model.network.named_parameters() if p.requires_grad},
+        masks=chosen.partial,
         unlabelled=_unlabelled(given),
         max_length=recipe.training.max_length,
         precision=recipe.training.precision,

@@ -1,12 +1,13 @@
 """EWC and L2-SP against the written-out formulas, by value and by gradient."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from holdfast import models, selection, spec
-from holdfast.anchors import _origin, ewc, l2sp
+from holdfast.anchors import _origin, _quadratic, ewc, l2sp
 from holdfast.errors import BadInput, HoldfastError
 from holdfast.home import Home
 from holdfast.records import Start
@@ -80,6 +81,24 @@ def test_ewc_with_normalised_fisher(model: models.Model, fisher: dict[str, torch
     start = flat(model.encoder_parameters())
     anchor = ewc.hold(origin(model, fisher), ewc.Options(strength=7.0, normalise="mean"))
     check(anchor, model, start, 7.0 * flat(fisher) / flat(fisher).mean())
+
+
+def test_ewc_takes_the_mean_of_fisher_where_weights_move(model: models.Model, fisher: dict[str, torch.Tensor]) -> None:
+    mask = torch.zeros_like(fisher[QUERY], dtype=torch.bool)
+    mask[3:11] = True
+    selection.attach(model, Selection(whole=frozenset({BIAS}), partial={QUERY: mask}))
+    given = replace(origin(model, fisher), masks={QUERY: mask})
+    anchor = ewc.hold(given, ewc.Options(strength=7.0))
+    entries = torch.cat([fisher[QUERY][mask], fisher[BIAS]]).double()
+    assert isinstance(anchor, _quadratic.Quadratic)
+    assert anchor.strength == pytest.approx(7.0 / entries.mean().item(), rel=1e-6)
+
+
+def test_ewc_without_any_fisher_where_weights_move_holds_nothing(model: models.Model) -> None:
+    nothing = {name: torch.zeros_like(p) for name, p in model.encoder_parameters().items()}
+    anchor = ewc.hold(origin(model, nothing), ewc.Options())
+    wander(model)
+    assert anchor(Batch(model)).item() == 0.0
 
 
 def test_l2sp_weighs_all_alike(model: models.Model) -> None:

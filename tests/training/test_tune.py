@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from holdfast import anatomy, models, spec
+from holdfast.anchors import ewc
 from holdfast.errors import BadInput, Diverged, HoldfastError
 from holdfast.objectives import sft
 from holdfast.records import HeadInfo
@@ -141,6 +142,23 @@ def test_unfrozen_layers_neither_move_nor_gather_moments_before_their_epoch(setu
     before = encoder(tuning, type("T", (), {"adapter": started.adapter}))
     weights = last.tensors("weights")
     assert all(torch.equal(weights[n], before[n]) for n in before if "layer.0" in n or "embeddings" in n)
+
+
+def test_anchors_are_told_which_entries_move(setup, monkeypatch) -> None:
+    name = "bert.encoder.layer.1.output.dense.weight"
+    mask = torch.zeros_like(models.load(setup().start, setup().home).encoder_parameters()[name], dtype=torch.bool)
+    mask[:5] = True
+    hold, seen = ewc.hold, []
+
+    def looks(origin, options):
+        seen.append((origin.masks, hold(origin, options)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(ewc, "hold", looks)
+    setup(chosen=Selection(partial={name: mask}), remember=(OLD,), anchors=[{"ewc": 6.0}], training={"epochs": 1}).run()
+    ((masks, anchor),) = seen
+    assert masks.keys() == {name} and torch.equal(masks[name], mask)
+    assert anchor.strength == pytest.approx(6.0 / 0.5), "what the setup's importance is everywhere"
 
 
 def test_layer_norms_are_unfrozen_layer_by_layer(setup, started) -> None:
