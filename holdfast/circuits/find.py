@@ -1,6 +1,7 @@
 """Find the circuit of a task in a model, and judge it on other rows: `circuit.json` and `circuit.png`.
 
-The task is measured on rows that the model answers right (CT-SFT): some find the circuit, others judge it.
+The task is measured on rows that the model answers right: some find the circuit, others judge it. That
+CT-SFT takes such rows is inferred: what is known of it can be read in two ways.
 """
 
 from __future__ import annotations

@@ -17,10 +17,11 @@ class Circuit(choices.Options):
     the `learned` one. `examples` rows find the circuit, `held_out` other rows judge it; with `correct` only rows that
     the start model answers right. `attention`, `product`, `sign_fix`: see `decomposition.settings.Rules`; `reference`:
     see `circuits.reference`; `margin`: what counts as the answer (`circuits.examples.margins`). Discovery adds the
-    `top` share of heads in each of at most `rounds`, until the circuit's faithfulness on the examples is within `close`
-    of 1; rounds aim at the `answer`, or (CD-T's Algorithm 1) all but the first at the `heads` of the last one, scores
-    towards these divided by their layer's mean size with `normalise`. `random` circuits of equal size are judged
-    beside it. `precision`: of matrix products (`auto`: bf16 where the machine has it).
+    `top` share of heads in each of at most `rounds` (how many heads CT-SFT takes was not found: the default is
+    inferred, and so is that of `examples`, of which others' notes say about 50), until the circuit's faithfulness on
+    the examples is within `close` of 1; rounds aim at the `answer`, or (CD-T's Algorithm 1) all but the first at the
+    `heads` of the last one, scores towards these divided by their layer's mean size with `normalise`. `random` circuits
+    of equal size are judged beside it. `precision`: of matrix products (`auto`: bf16 where the machine has it).
     """
 
     on: Literal["remembered", "learned"] = "remembered"

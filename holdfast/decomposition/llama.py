@@ -1,4 +1,8 @@
-"""Llama, Mistral, Qwen2, Qwen3: RMSNorm first, rotated queries and keys, keys shared by groups, a gated MLP."""
+"""Llama, Mistral, Qwen2, Qwen3: RMSNorm first, rotated queries and keys, keys shared by groups, a gated MLP.
+
+The paper has no rules for these blocks: all are inferred, also that the biases of Qwen's queries, keys and values are
+split as those of other linear maps (`linear`).
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ self: {judge: number, arm: s3ft, paraphrase: my-prompt.txt}
 self: {judge: "my_judge.py:good"}
 
 Before the first update every answer of `learn.train` is replaced as `holdfast.generation.targets` says: by the start
-model's own where the judge accepts it, else by its paraphrase, else it stays.
+model's own where the judge accepts it, else by its paraphrase, else it stays. The judges' rules, the prompts and greedy
+decoding are inferred.
 """
 
 from __future__ import annotations

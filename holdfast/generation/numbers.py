@@ -1,4 +1,7 @@
-"""The final number of an answer, exactly: what a worked answer comes to, however it is written."""
+"""The final number of an answer, exactly: what a worked answer comes to, however it is written.
+
+The rules are ours: S3FT's own (`holdfast.judges.number`) could not be read, and these are inferred.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Prompt texts with places to fill in: files shipped in `holdfast/examples/prompts`, or the user's own."""
+"""Prompt texts with places to fill in: files shipped in `holdfast/examples/prompts`, or the user's own.
+
+The shipped wording is inferred: of S3FT's prompts only what they ask for is known, and not their strings.
+"""
 
 from __future__ import annotations
 

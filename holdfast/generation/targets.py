@@ -12,7 +12,7 @@ every row keeps the prompt that training and use share, and nothing of the parap
 | `self-only` | own answer; the other rows are dropped |
 | `gold-on-self-subset` | gold, on the rows that `self-only` keeps: tells an easy subset from one's own wording |
 
-The judge's exact rules and the prompts of the paper could not be read; greedy decoding is inferred.
+The paper's exact rules of the judges, its prompts and its decoding could not be read: those here, greedy, are inferred.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The start model itself says whether the answer is as right as the gold answer."""
+"""The start model itself says whether the answer is as right as the gold answer.
+
+That it is the same model is S3FT's; the prompt's wording and how its verdict is read are inferred.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The answer comes to the same final number as the gold answer."""
+"""The answer comes to the same final number as the gold answer.
+
+S3FT's judge of worked sums, as far as is known: that it compares final numbers, and how, is inferred.
+"""
 
 from __future__ import annotations
 

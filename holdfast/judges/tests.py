@@ -1,4 +1,7 @@
-"""The program in the answer passes the row's `tests` in the sandbox."""
+"""The program in the answer passes the row's `tests` in the sandbox.
+
+That S3FT judges programs so is inferred: its prompts show three tests, its judge's rule could not be read.
+"""
 
 from __future__ import annotations
 

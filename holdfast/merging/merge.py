@@ -1,7 +1,7 @@
 """Versions of one start model as one: their task vectors combined, their heads too, written as an adapter.
 
 The encoder, and every head that the start model has, is the start's plus the merged task vector (in float64). A head
-that only the versions have is the mean of theirs, by weight, where several have it with the same labels.
+that only the versions have is the mean of theirs, by weight, where several have it with the same labels (inferred).
 """
 
 from __future__ import annotations

@@ -22,11 +22,12 @@ They weigh rows differently and so scale the gradient: do not carry a learning r
 
 """
 _NEEDS = """
-`teacher` is a registered version with a head of the same name for the same labels, read with its own tokenizer, frozen
-and in eval mode; its logits are computed once per row. Where it is no option, or is left out, the start model is the
-teacher. With `psft` the model runs without dropout, so that the ratio measures updates and nothing else; the old model
-is the moving weights as they were at the refresh, which lie in the checkpoints too. Every update's `nll` and `reliance`
-(for `psft`: `nll`, `entropy`, `ratio`, `clipped`, `kl_to_old`) are in the loss curve.
+`teacher` is frozen and in eval mode. A classifier's is a registered version with a head of the same name for the same
+labels, read with its own tokenizer, and its logits are computed once per row. A decoder's is a registered version or a
+base with the same tokenizer, and its logits are computed with every batch. Where it is no option, or is left out, the
+start model is the teacher. With `psft` the model runs without dropout, so that the ratio measures updates and nothing
+else; the old model is the moving weights as they were at the refresh, which lie in the checkpoints too. Every update's
+`nll` and `reliance` (for `psft`: `nll`, `entropy`, `ratio`, `clipped`, `kl_to_old`) are in the loss curve.
 """
 
 

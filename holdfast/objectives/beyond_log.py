@@ -1,4 +1,7 @@
-"""Losses between cross entropy (exponent near 0) and `p-loss` (exponent 1)."""
+"""Losses between cross entropy (exponent near 0) and `p-loss` (exponent 1).
+
+The default exponent is inferred.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Critical token fine-tuning: cross entropy on the critical rows only."""
+"""Critical token fine-tuning: cross entropy on the critical rows only.
+
+What is critical is inferred: here, where the start model would say something else.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""EAFT: cross entropy weighted by how undecided the model is among its likeliest labels."""
+"""EAFT: cross entropy weighted by how undecided the model is among its likeliest labels.
+
+Inferred: the default k, and that the k likeliest are normalised before the entropy is taken.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""GEM: cross entropy less the cross entropy to a sharpened copy of the model, which keeps answers diverse."""
+"""GEM: cross entropy less the cross entropy to a sharpened copy of the model, which keeps answers diverse.
+
+The default temperature is inferred.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Hybrid distillation: cross entropy to the labels and to a teacher."""
+"""Hybrid distillation: cross entropy to the labels and to a teacher.
+
+The default share is inferred.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Importance-weighted SFT: cross entropy weighted by how much likelier the label has become."""
+"""Importance-weighted SFT: cross entropy weighted by how much likelier the label has become.
+
+The weight is inferred: p_y over the start model's p_y, at most `cap`, each row being its own trajectory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ProFiT: cross entropy on the rows whose label the model finds likely enough, nothing on the others."""
+"""ProFiT: cross entropy on the rows whose label the model finds likely enough, nothing on the others.
+
+The default threshold is inferred.
+"""
 
 from __future__ import annotations
 

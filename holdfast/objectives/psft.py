@@ -1,7 +1,8 @@
 """Proximal SFT: the likelihood ratio to an older self is raised, but only up to a bound per refresh.
 
 In the Q-target family its residual is the model itself, and not the older one as the table in arXiv 2606.11189 has it:
-by that paper's own rule, Q = p - gradient, the older model enters through the ratio alone.
+by that paper's own rule, Q = p - gradient, the older model enters through the ratio alone. That the warm-up runs
+without dropout too is inferred.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Target-SFT: the label as far as the model believes it, and for the rest a mixture of model and teacher."""
+"""Target-SFT: the label as far as the model believes it, and for the rest a mixture of model and teacher.
+
+The start model as the teacher, where none is named, is inferred and not in the paper; the default eta is inferred too.
+"""
 
 from __future__ import annotations
 

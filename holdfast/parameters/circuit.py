@@ -5,7 +5,8 @@
     circuit: {share: 0.05, kind: random, draw: 3}
 
 The heads are rows and columns as in `heads`. `kind` gives the paper's arms beside the circuit: as many heads whose
-relevance to the answer is nearest to 0, or drawn at random. The arm without heads is the choice `layernorm`.
+relevance to the answer is nearest to 0, or drawn at random. The arm without heads is the choice `layernorm`. How many
+heads the paper takes was not found: as many as the circuit has is inferred.
 """
 
 from __future__ import annotations

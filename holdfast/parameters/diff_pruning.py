@@ -32,7 +32,7 @@ class Options(choices.Options):
     """`share` of the encoder's weights that are kept (the paper: 0.005), `epochs` of the gated tuning.
 
     `penalty` times the mean probability of an open gate is added to the loss (the paper: 1.25e-7 times their sum, which
-    is about 40 for its 335 M weights); `gate_rate` is the gates' own learning rate.
+    is about 40 for its 335 M weights); `gate_rate` is the gates' own learning rate (inferred).
     """
 
     share: float = Field(0.005, gt=0, lt=1)

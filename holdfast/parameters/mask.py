@@ -4,7 +4,8 @@ Score = the elementwise importance of the assessment (with `measure: empirical-f
 `share` of all encoder weights is kept, globally. The head in place is trainable beside it, not inside the share.
 
 `by: random` draws the weights instead, uniformly over the encoder, and asks no importance: the mask of SHiRA
-(arXiv 2406.13175) that every ranking must beat. SHiRA draws r (m + n) weights of each matrix; here a share of all.
+(arXiv 2406.13175) that every ranking must beat. SHiRA draws r (m + n) weights of each matrix; a share of all, as
+here, is inferred.
 """
 
 from __future__ import annotations

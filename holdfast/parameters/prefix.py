@@ -1,8 +1,8 @@
 """Learned keys and values before those of the text move: prefix tuning (Li and Liang 2021, arXiv 2101.00190).
 
 They begin as the keys and values of words drawn from the vocabulary (the paper found real words' activations the better
-start), and are trained themselves, without the paper's network that makes them. A model with such a prefix is not the
-base to begin with. It cannot be merged into weights. See `holdfast.tuners.prefix`.
+start), and are trained themselves, without the paper's network that makes them: both inferred. A model with such a
+prefix is not the base to begin with. It cannot be merged into weights. See `holdfast.tuners.prefix`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 `length` learned states stand before those of the text from the first layer to the last. In an encoder they are then
 taken away: what reads the first token (a pooler) still reads the text's. PEFT's own prompt tuning puts them into the
 input of the whole model, where a classifier's pooler would read the first of them. They enter behind the embeddings'
-layer norm and have no position.
+layer norm and have no position (inferred).
 
 A decoder's prompt cannot see the text behind it. So its states go through each layer by themselves, and the keys and
 values that they have there stand before the text's, as those of `holdfast.tuners.prefix` do: the text's positions stay,
