@@ -16,6 +16,13 @@ from holdfast.validation import validate
 from holdfast.versioning import prepare
 
 TRAINING = {"epochs": 1, "learning_rate": 5e-3, "precision": "fp32", "batch": 16, "max_length": 32}
+ANSWERS = {
+    "old": {"red": "a", "blue": "b", "green": "x"},
+    "new": {"up": "c", "down": "d"},
+    # The start model answers blue rightly, with a small letter; x to `up` only where it is asked in green; never c.
+    "own": {"blue blue": "B", "up": "X", "down": "c"},
+}
+OWN = {"self": {"paraphrase": "paraphrase.txt"}}
 
 
 def rows(path, answers, numbers):
@@ -55,10 +62,11 @@ def world(tmp_path_factory, make_folder) -> World:
     base = Start(model=str(folder / "base"), base=bases.resolve(str(folder / "base")), task="generation")
     made = World(folder, homes.make(folder / "home"), base)
     parts = {"train": range(40), "valid": range(40, 55), "test": range(55, 90)}
-    for name, answers in (("old", {"red": "a", "blue": "b", "green": "x"}), ("new", {"up": "c", "down": "d"})):
+    for name, answers in ANSWERS.items():
         for part, numbers in parts.items():
             rows(folder / f"{name}-{part}.jsonl", answers, numbers)
     (folder / "texts.csv").write_text("text\n" + "".join(f"go up {n} and down\n" for n in range(20)))
+    (folder / "paraphrase.txt").write_text("green {gold} {prompt}")
     tuned, _, _ = made.run(learn=data("old"), training=TRAINING | {"epochs": 6})
     made.start = base.model_copy(update={"model": "models:/old/1", "adapter": tuned.adapter})
     return made
@@ -70,18 +78,18 @@ def data(task, **more):
 
 CROSSED = {
     "self, circuit, psft, ewc": {
-        "examples": "self", "parameters": {"circuit": {"heads": 3}}, "objective": {"psft": 3}, "anchors": {"ewc": 2.0},
+        "examples": OWN, "parameters": {"circuit": {"heads": 3}}, "objective": {"psft": 3}, "anchors": {"ewc": 2.0},
     },
     "domain text, mask, target, kl, slanted": {
         "examples": "domain-text", "parameters": {"mask": 0.1}, "objective": "target", "anchors": {"kl": {"batch": 4}},
         "schedule": "slanted",
     },
     "self and replay, lora, dft, discriminative": {
-        "examples": ["self", {"replay": 0.2}], "parameters": {"lora": 2}, "objective": "dft",
+        "examples": [OWN, {"replay": 0.2}], "parameters": {"lora": 2}, "objective": "dft",
         "schedule": "discriminative",
     },
     "self and domain text, layers, asft, importance-scaled": {
-        "examples": ["self", "domain-text"], "parameters": {"layers": {"count": 1}}, "objective": "asft",
+        "examples": [OWN, "domain-text"], "parameters": {"layers": {"count": 1}}, "objective": "asft",
         "anchors": {"l2sp": 0.1}, "schedule": ["importance-scaled", "warmup"],
     },
     "replay, heads and norms, eaft, ewc, unfreezing under the controller": {
@@ -98,16 +106,19 @@ CROSSED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(CROSSED))
 def test_crossings_run_from_one_file(world, name):
-    home = world.home
-    learn, remember = data("new", unlabelled="texts.csv"), [data("old", name="old", margin=0.2)]
+    home, task = world.home, "own" if "self" in name else "new"
+    learn, remember = data(task, unlabelled="texts.csv"), [data("old", name="old", margin=0.2)]
     circuit = {"circuit": {"examples": 12, "held_out": 12, "precision": "fp32"}} if "circuit" in name else {}
     assessed = {"examples": 12, **circuit}
     tuned, scored, chosen = world.run(**CROSSED[name], learn=learn, remember=remember, assess=assessed)
-    steps = json.loads((home.store.open(tuned.curve) / "curve.json").read_text())["steps"]
+    curve = json.loads((home.store.open(tuned.curve) / "curve.json").read_text())
+    steps, targets = curve["steps"], curve["targets"]
+    assert (targets is not None) == (task == "own")
+    assert targets is None or all(targets["shares"][source] > 0 for source in ("self", "paraphrase", "gold"))
     assert len(steps) == tuned.steps and all(step["loss"] == step["loss"] for step in steps)
     terms = [*CROSSED[name].get("anchors", {}), *(["domain-text"] if "domain text" in name else [])]
     assert all(any(step[term] > 0 for step in steps) for term in terms)
-    assert 0 < chosen.share < 1 and scored.remembered[0].before > 0.9 and scored.target.n == 70
+    assert 0 < chosen.share < 1 and scored.remembered[0].before > 0.9 and scored.target.n == 35 * len(ANSWERS[task])
     adapter = digests.of_folder(home.store.open(tuned.adapter))
     assert "adapter_model.safetensors" in adapter
     assert ("controller" in name) == (tuned.trajectory is not None)
