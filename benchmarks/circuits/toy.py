@@ -1,6 +1,10 @@
 """Contextual decomposition on toys that have learned a task: do scores follow what single heads are worth?
 
-    OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.circuits.toy     # some minutes of one core
+    OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.circuits.toy           # some minutes of one core
+    OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.circuits.toy --seeds 0 # the bundled decoder alone
+
+First the bundled decoder (`data/base_model`, 4 layers of 4 heads) on made exercises that it does well: its weights are
+the same on every machine. Then toys that are trained here.
 
 The tasks, three-way polarity of 13 words: `negation`, one of them an opinion and in half the rows another before it a
 negation; `most`, the polarity of which there are most opinions. Networks of one kind are trained from several seeds;
@@ -22,13 +26,18 @@ from typing import Any
 import torch
 from scipy import stats
 
-from holdfast.circuits import ablation, discovery, examples, reference, relevance
+from holdfast import bases, models
+from holdfast.circuits import ablation, discovery, examples, reading, reference, relevance
 from holdfast.circuits.examples import Chunk
 from holdfast.circuits.faithfulness import Judge
 from holdfast.circuits.settings import Circuit
 from holdfast.decomposition import architectures
+from holdfast.importance import sampling
+from holdfast.records import Start
 
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "circuits-toy.json"
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "circuits-toy.json"
+EXERCISES, BUNDLED = ROOT / "data" / "made" / "exercises", ("subtraction", "strings")
 WORDS, LENGTH = 40, 12
 POLAR = (range(4, 8), range(8, 12), range(12, 16))  # negative, neutral, positive
 NOT, ASK, FILLERS = 2, 3, range(16, WORDS)
@@ -133,11 +142,30 @@ def train(toy: Toy, seed: int) -> Any:
 @torch.no_grad()
 def measure(network: Any, task: str, seed: int) -> Found:
     """Return what `Found` says of a network."""
-    parts = architectures.describe(network)
     accuracy, seen = _rows(network, task, 99)
-    unseen = _rows(network, task, 98)[1]
-    means = reference.measure(parts, seen, "mean")
-    settings = Circuit(top=TOP)
+    return _found(architectures.describe(network), seen, _rows(network, task, 98)[1], Circuit(top=TOP), accuracy, seed)
+
+
+@torch.no_grad()
+def measure_bundled(task: str, seed: int = 0) -> Found:
+    """Return what `Found` says of the bundled decoder on a task of `data/made/exercises`, by the defaults."""
+    model = models.load_base(Start(model="kelp", base=bases.resolve("kelp"), task="generation"))
+    files = (EXERCISES / task / f"{part}.jsonl" for part in ("train", "valid", "test"))
+    rows = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    settings = Circuit()
+    read = reading.of(model, rows, max_length=160)
+    tried = sampling.balanced(read.rows, read.labels, 3 * (settings.examples + settings.held_out), seed, task)
+    right = [row for row, answered in zip(tried, read.right(tried), strict=True) if answered]
+    parts = architectures.describe(model.network, read.columns)
+    seen, unseen = (
+        examples.chunks(model.network, parts, read.encode(some), read.targets(some), read.columns)
+        for some in (right[::2], right[1::2])
+    )
+    return _found(parts, seen, unseen, settings, len(right) / len(tried), seed)
+
+
+def _found(parts: Any, seen: list[Chunk], unseen: list[Chunk], settings: Circuit, accuracy: float, seed: int) -> Found:
+    means = reference.measure(parts, seen, settings.reference)
     scores = relevance.measure(parts, seen, means, settings.rules, settings.margin)
     drops, whole = worth(parts, seen, means)
     flat, drop = scores.answer.flatten().tolist(), drops.flatten().tolist()
@@ -197,7 +225,10 @@ def main() -> None:
     given = parser.parse_args()
     results: dict[str, Any] = {"threads": torch.get_num_threads(), "torch": torch.__version__}
     print(f"threads: {torch.get_num_threads()}", flush=True)
-    for toy in TOYS:
+    for task in BUNDLED:
+        results[f"bundled decoder, `{task}`"] = [asdict(found := measure_bundled(task))]
+        print(row(f"bundled decoder, `{task}`", [found]), flush=True)
+    for toy in TOYS if given.seeds else ():
         found = []
         for seed in range(given.seeds):
             found.append(measure(train(toy, seed), toy.task, seed))
