@@ -80,6 +80,20 @@ def test_below_a_fixed_output_layer_of_a_label_no_logits_are_made(decoder, batch
         torch.testing.assert_close(first, second)
 
 
+def test_psft_of_a_fresh_older_self_is_sft_to_the_bit_and_in_pieces_to_rounding(decoder, batch, monkeypatch):
+    decoder.network.get_output_embeddings().requires_grad_(False)
+
+    def pair():
+        return (loss(decoder, batch([0, 1, 2, 3]), chosen)[2] for chosen in ("sft", "psft"))
+
+    sft, psft = pair()
+    assert all(torch.equal(sft[name], psft[name]) for name in sft)
+    monkeypatch.setattr(forward, "NUMBERS", 5 * decoder.network.config.vocab_size)
+    sft, psft = pair()
+    for name in sft:
+        torch.testing.assert_close(sft[name], psft[name], rtol=1e-5, atol=1e-6)
+
+
 def test_a_frozen_model_answers_as_it_did_whatever_moves(decoder, batch):
     moving = dict(decoder.network.named_parameters())
     made = batch([0, 2])
