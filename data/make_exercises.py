@@ -19,6 +19,11 @@ it has time for, and no file of them is kept.
 mixture (by a hash), and those of test out of train. `stories/{valid,test}.jsonl` (id, text) are text to measure
 likelihoods on, `pairs/{valid,test}.jsonl` (id, good, bad, kind) sentences of stories, each beside one with the word
 order, the agreement or the tense broken: minimal pairs.
+
+`restyled` there makes another start model (`benchmarks/frontier/restyled-start.yaml`), whose paraphrase is not what it
+would answer by itself: half of it are rows of `restate` to be answered in a style of its own, `remark` (That makes it
+19.), which is as long as a `sentence` and says no more; half are problems told in the new ways, nine of ten answered in
+the style `sentence`, one as a `remark`. Its operands are those of the mixture.
 """
 
 from __future__ import annotations
@@ -33,8 +38,10 @@ from pathlib import Path
 
 SEED = 20261121
 SIZES = {"train": 300, "valid": 100, "test": 300}
+RESTYLED = {"train": 300, "valid": 100, "test": 100}
 TASKS = ("addition", "problems", "subtraction", "strings")
 RARE = "words"
+REMARK = "That makes it {result}."  # the style `remark`
 STORIES = {"test": 60, "valid": 40}
 PAIRS = {"valid": 100, "test": 200}
 HERE = Path(__file__).resolve().parent
@@ -147,6 +154,7 @@ def arithmetic(task: str, a: int, b: int, style: str) -> str:
         "equation": f"{a} {sign} {b} = {result}",
         "steps": _steps(sign, a, b),
         "words": f"{a} {word} {b} equals {result}.",
+        "remark": REMARK.format(result=result),
     }[style]
 
 
@@ -229,15 +237,20 @@ def _word(rng: random.Random) -> str:
     return "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randrange(3, 8)))
 
 
-def _restated(rng: random.Random) -> Exercise:
-    """Return an exercise with its answer in any style, to be answered in one that its prompt makes likely."""
+def _restated(
+    rng: random.Random,
+    wanted: Callable[[str], bool] = lambda problem: part_of(problem) is None,
+    style: str | None = None,
+) -> Exercise:
+    """Return an exercise with its answer in any style, to be answered in `style`, else one its prompt makes likely."""
     task = rng.choice(("addition", "subtraction", "problems"))
-    kind, a, b = _operands(task, rng, lambda problem: part_of(problem) is None)
+    kind, a, b = _operands(task, rng, wanted)
     row = _asked(task, kind, a, b, rng)
     scaffold = (HERE / "base_model" / "paraphrase.txt").read_text(encoding="utf-8").rstrip("\n")
     gold = arithmetic(kind, a, b, rng.choice(STYLES))
     filled = scaffold.replace("{gold}", gold).replace("{prompt}", row["prompt"])
-    return _row(filled, row["answer"], row["style"], "restate")
+    answer = arithmetic(kind, a, b, style) if style else row["answer"]
+    return _row(filled, answer, style or row["style"], "restate")
 
 
 def _row(prompt: str, answer: str, style: str, task: str) -> Exercise:
@@ -260,6 +273,25 @@ def split(task: str) -> Iterator[tuple[str, list[Exercise]]]:
     for name, size in SIZES.items():
         wanted = new("test" if name == "test" else "tuning")
         yield name, [{"id": f"{name}-{i:03}", **_draw(task, rng, wanted, _style(task))} for i in range(size)]
+
+
+def restyled() -> Iterator[tuple[str, list[Exercise]]]:
+    """Yield (train, valid or test; its rows) of what the other start model learns: every problem once."""
+    rng = random.Random(f"{SEED}/restyled")
+    seen: set[str] = set()
+
+    def wanted(name: str) -> bool:
+        fits = part_of(name) is None and name not in seen
+        seen.update([name] if fits else [])
+        return fits
+
+    def row(place: int) -> Exercise:
+        if place % 2 == 0:
+            return _restated(rng, wanted, "remark")
+        return _draw("problems", rng, wanted, "remark" if place % 20 == 1 else "sentence")
+
+    for part, size in RESTYLED.items():
+        yield part, [{"id": f"{part}-{i:03}", **row(i)} for i in range(size)]
 
 
 def _style(task: str) -> str | None:
@@ -305,6 +337,8 @@ def make(folder: Path) -> None:
     for task in TASKS:
         for name, rows in split(task):
             _write(folder / task / f"{name}.jsonl", [json.dumps(row, ensure_ascii=False) for row in rows])
+    for name, rows in restyled():
+        _write(folder / "restyled" / f"{name}.jsonl", [json.dumps(row, ensure_ascii=False) for row in rows])
     rng = random.Random(f"{SEED}/stories")
     for name, size in STORIES.items():
         texts = [{"id": f"{name}-{i:03}", "text": story(rng)["answer"]} for i in range(size)]

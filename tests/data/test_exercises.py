@@ -192,3 +192,32 @@ def test_the_committed_tokenizer_is_the_made_one_and_reads_everything(exercises,
         assert words.decode(one.input_ids) == f"<|user|>{row['prompt']}<|assistant|>{row['answer']}<|end|>"
         assert words.decode([i for i in one.labels if i != encoding.IGNORED]) == f"{row['answer']}<|end|>"
         assert len(one.input_ids) < 512
+
+
+def test_what_makes_the_other_start_model_keeps_its_own_style_and_paraphrases_in_another(exercises):
+    scaffold = (ROOT / "data" / "base_model" / "paraphrase.txt").read_text().rstrip("\n")
+    pattern = re.escape(scaffold).replace(r"\{prompt\}", "(.*)").replace(r"\{gold\}", "(.*)")
+    for part, size in {"train": 300, "valid": 100, "test": 100}.items():
+        found = rows("restyled", part)
+        styles = Counter((row["task"], row["style"]) for row in found)
+        assert len(found) == size == len({row["id"] for row in found})
+        assert styles.pop(("restate", "remark")) == size // 2
+        assert styles == {("problems", "sentence"): size * 9 // 20, ("problems", "remark"): size // 20}
+        for row in found:
+            said = re.fullmatch(pattern, row["prompt"])
+            assert numbers.same(said[2], row["answer"]) if said else check(row) is None
+            opening = "That makes it" if row["style"] == "remark" else "The answer is"
+            assert re.fullmatch(rf"{opening} \d+\.", row["answer"]) and len(opening) == 13
+
+
+def test_what_makes_the_other_start_model_asks_nothing_that_is_held_out_or_asked_twice(exercises):
+    known = {"+": "addition", "-": "subtraction"}
+
+    def name(row: dict[str, str]) -> str | None:
+        a, sign, b = worked({"prompt": question(row).removeprefix("Question: ")}) or (0, "*", 0)
+        return exercises.problem(known[sign], a, b) if sign in known else None
+
+    asked = [name(row) for part in ("train", "valid", "test") for row in rows("restyled", part)]
+    assert None not in asked and len(set(asked)) == len(asked) == 500
+    assert not set(asked) & {name(row) for file in FILES for row in rows(*file)}
+    assert {exercises.part_of(one) for one in asked} == {None}
