@@ -17,4 +17,5 @@ OWN_WORDS = tuple(f"{name}:{_PROMPT}" for name in _OWN)  # the prompt that the b
 EVERY = (*CIRCUITS, *DRAWS, *SELECTIONS, *ADDED, *ANCHORS, *OBJECTIVES, "ulmfit", *TEXTS)
 MADE = ("ct-sft", "layernorm", "fish", "file", "lora", *ANCHORS, "psft", "target-sft", "dft", "asft", "ulmfit")
 GENERATION = (*OWN_WORDS, "ct-sft", "layernorm", "lora", "ewc", "psft", "target-sft", "dft", "asft")
+RESTYLED = tuple(arm for arm in OWN_WORDS if not arm.startswith("s3ft-wide"))
 BEST = 8

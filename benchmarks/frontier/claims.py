@@ -167,7 +167,7 @@ _TARGET = "Target-SFT, arXiv 2606.11189"
 CLAIMS = (
     Claim(_S3FT, "forgets less than SFT", "exercises", keeps_more("s3ft")),
     Claim(_S3FT, "learns the task better than SFT", "exercises", learns_more("s3ft")),
-    Claim(_S3FT, "learns the task better than SDFT", "exercises", learns_more_than("s3ft", "sdft")),
+    Claim(_S3FT, "learns the task better than SDFT", "restyled", learns_more_than("s3ft", "sdft")),
     Claim(_S3FT, "56.9 on GSM8K with Mistral-7B", why="needs a model of 7B parameters"),
     Claim(_CT, "keeps the source language better than full tuning", "javanese", keeps_more("ct-sft")),
     Claim(_CT, "heads of the circuit learn more than random heads", "javanese", learns_more_than("ct-sft", _RANDOM)),

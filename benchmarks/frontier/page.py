@@ -18,6 +18,7 @@ TITLES = {
     "javanese": "NusaX, English, then Javanese (classification, real)",
     "made": "English, then Lirian (classification, made)",
     "exercises": "Exercises (generation, made)",
+    "restyled": "Exercises, from a start model that paraphrases in other words than its own (generation, made)",
     "sundanese": "NusaX, English, then Sundanese: the eight arms that did best on Javanese `valid`",
     "minangkabau": "NusaX, English, then Minangkabau: the same eight",
 }

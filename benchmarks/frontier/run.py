@@ -5,7 +5,8 @@
     .venv/bin/python -m benchmarks.frontier.run --parts made --seeds 1 --arms layernorm,psft
 
 Parts: `made` (English, then Lirian), `javanese` (NusaX English, then Javanese: every arm), `sundanese` and
-`minangkabau` (the eight arms that did best on Javanese `valid`), `exercises` (generation: `pipelines/arithmetic.yaml`).
+`minangkabau` (the eight arms that did best on Javanese `valid`), `exercises` (generation: `pipelines/arithmetic.yaml`),
+`restyled` (S3FT and its relatives, from a start model whose paraphrase is not its own answer).
 Each is one `holdfast compare` of a file in this folder, so a stopped run goes on from its last finished unit, and after
 `--hours` it stops by itself. All arms of a part start from one version, which is made first where it is not there.
 
@@ -35,11 +36,13 @@ PARTS = {
     "javanese": (HERE / "javanese.yaml", arms.EVERY),
     "made": (HERE / "made.yaml", arms.MADE),
     "exercises": (ROOT / "pipelines" / "arithmetic.yaml", arms.GENERATION),
+    "restyled": (HERE / "restyled.yaml", arms.RESTYLED),
     "sundanese": (HERE / "sundanese.yaml", None),
     "minangkabau": (HERE / "minangkabau.yaml", None),
 }
 RATES = "0.2,1,5"  # low enough for all weights, high enough for few
-OWN_RATES = {"exercises": "0.1,0.2,1"}  # where plain tuning at 0.2 has lost much already
+_LOW = "0.1,0.2,1"  # where plain tuning at 0.2 has lost much already
+OWN_RATES = {"exercises": _LOW, "restyled": _LOW}
 
 
 class _TimeIsUp(Exception):
@@ -51,7 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rates", help=f"for every part; else {RATES}, and {OWN_RATES['exercises']} for exercises")
+    parser.add_argument("--rates", help=f"for every part; else {RATES}, and {_LOW} for {' and '.join(OWN_RATES)}")
     parser.add_argument("--arms", help="these instead of the part's own, without baselines")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the files")
     parser.add_argument("--jobs", type=int, default=2, help="tunings at a time, one thread each")

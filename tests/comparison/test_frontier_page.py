@@ -111,7 +111,7 @@ def test_only_generated_parts_are_replaced():
     made = page.rendered(text, {"made": document(arm("ewc", (0, 1), (2, 1)))})
     assert made.startswith("a <!-- generated: verdict x -->Not yet measured against its baseline.<!-- end --> b\n")
     assert "old" not in made.replace("old lost", "") and made.endswith("<!-- end -->\nc")
-    assert "| ewc | 1x |" in made and made.count("Not yet measured.") == 4
+    assert "| ewc | 1x |" in made and made.count("Not yet measured.") == 5
     assert page.rendered(made, {}) == page.rendered(text, {})
     with pytest.raises(LookupError, match="nothing makes"):
         page.rendered("<!-- generated: nonsense --><!-- end -->", {})
@@ -123,7 +123,7 @@ def test_the_page_is_what_the_kept_results_give():
 
 
 def test_every_arm_of_the_benchmark_and_of_the_page_is_known():
-    for own in (arms.EVERY, arms.MADE, arms.GENERATION):
+    for own in (arms.EVERY, arms.MADE, arms.GENERATION, arms.RESTYLED):
         assert len(parse(",".join(own))) == len(own)
     marked = [match["name"] for match in page._MARKED.finditer((ROOT / "docs" / "methods.md").read_text())]
     said = {one for name in marked if name.startswith("verdict ") for one in name.split()[1:]}
@@ -140,9 +140,24 @@ def test_every_arm_fits_the_file_of_its_part(part):
     assert made(parse("replay")[0], raw, file).remember
 
 
+@pytest.mark.parametrize("part", list(run.PARTS))
+def test_the_file_that_makes_the_start_model_of_a_part_registers_it_under_that_name(part):
+    start = spec.load(run.PARTS[part][0]).start
+    assert (start.made_by is None) is (start.model.partition(":")[0] != "models")
+    assert start.made_by is None or start.model == f"models:/{spec.load(start.made_by).name}@champion"
+
+
+def test_s3ft_is_compared_with_sdft_where_they_learn_different_rows():
+    claim = next(one for one in claims.CLAIMS if one.says == "learns the task better than SDFT")
+    better = document(arm("s3ft:a=b", runs=(0.6, 0.7, 0.8)), arm("sdft:a=b", runs=(0.5, 0.6, 0.6)))
+    assert claims.judged(claim, {"exercises": better}) == ("not yet measured", "-")
+    assert claims.judged(claim, {"restyled": better})[1].endswith(" on restyled")
+    assert {"s3ft", "sdft"} < {one.preset for one in parse(",".join(arms.RESTYLED))}
+
+
 def test_a_part_has_rates_of_its_own_unless_the_command_names_some():
-    assert {part: run.grid(part, None) for part in ("exercises", "made")} == {
-        "exercises": (0.1, 0.2, 1.0), "made": (0.2, 1.0, 5.0)
+    assert {part: run.grid(part, None) for part in ("exercises", "restyled", "made")} == {
+        "exercises": (0.1, 0.2, 1.0), "restyled": (0.1, 0.2, 1.0), "made": (0.2, 1.0, 5.0)
     }  # fmt: skip
     assert run.grid("exercises", "0.3,3") == run.grid("made", "0.3,3") == (0.3, 3.0)
 
