@@ -10,12 +10,18 @@ OBJECTIVES = (
     "asft", "gem",
 )  # fmt: skip
 TEXTS = ("sft:examples=domain-text", "sft:examples=pseudo-labels")
-_PROMPT = "examples.self.paraphrase=../data/base_model/paraphrase.txt+examples.self.max_new_tokens=48"
 _OWN = ("s3ft", "s3ft-wide", "sdft", "self-only", "self-else-gold", "gold-on-self-subset")
-OWN_WORDS = tuple(f"{name}:{_PROMPT}" for name in _OWN)  # the prompt that the bundled decoder was made to understand
+
+
+def _prompted(names: tuple[str, ...], root: str) -> tuple[str, ...]:
+    """Return arms with the prompt that the bundled decoder was made to understand; `root` leads there from the file."""
+    prompt = f"examples.self.paraphrase={root}/data/base_model/paraphrase.txt+examples.self.max_new_tokens=48"
+    return tuple(f"{name}:{prompt}" for name in names)
+
+
 
 EVERY = (*CIRCUITS, *DRAWS, *SELECTIONS, *ADDED, *ANCHORS, *OBJECTIVES, "ulmfit", *TEXTS)
 MADE = ("ct-sft", "layernorm", "fish", "file", "lora", *ANCHORS, "psft", "target-sft", "dft", "asft", "ulmfit")
-GENERATION = (*OWN_WORDS, "ct-sft", "layernorm", "lora", "ewc", "psft", "target-sft", "dft", "asft")
-RESTYLED = tuple(arm for arm in OWN_WORDS if not arm.startswith("s3ft-wide"))
+GENERATION = (*_prompted(_OWN, ".."), "ct-sft", "layernorm", "lora", "ewc", "psft", "target-sft", "dft", "asft")
+RESTYLED = _prompted(tuple(name for name in _OWN if name != "s3ft-wide"), "../..")
 BEST = 8

@@ -78,7 +78,7 @@ def test_making_again_gives_the_same_bytes(tmp_path):
     subprocess.run([sys.executable, ROOT / "data" / "make_exercises.py", "--out", tmp_path], check=True)
     there = {path.relative_to(MADE): path.read_bytes() for path in MADE.rglob("*") if path.is_file()}
     assert there == {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert len(there) == 16
+    assert len(there) == 19
 
 
 @pytest.mark.parametrize(("task", "part"), FILES)
