@@ -19,9 +19,8 @@ def _prompted(names: tuple[str, ...], root: str) -> tuple[str, ...]:
     return tuple(f"{name}:{prompt}" for name in names)
 
 
-
 EVERY = (*CIRCUITS, *DRAWS, *SELECTIONS, *ADDED, *ANCHORS, *OBJECTIVES, "ulmfit", *TEXTS)
 MADE = ("ct-sft", "layernorm", "fish", "file", "lora", *ANCHORS, "psft", "target-sft", "dft", "asft", "ulmfit")
 GENERATION = (*_prompted(_OWN, ".."), "ct-sft", "layernorm", "lora", "ewc", "psft", "target-sft", "dft", "asft")
-RESTYLED = _prompted(tuple(name for name in _OWN if name != "s3ft-wide"), "../..")
+RESTYLED = ("sft", *_prompted(("s3ft", "sdft", "self-else-gold"), "../.."))  # of one question, without baselines
 BEST = 8

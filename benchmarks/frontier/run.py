@@ -103,8 +103,9 @@ def compare(part: str, file: Path, chosen: str, options: argparse.Namespace, hom
     for needed in chain.needed(file, options.set, home):
         announce(f"{needed.stem} makes the start model")
         chain.run(needed, [], home)
+    baselines = not options.arms and part != "restyled"
     settings = flow.Settings(
-        chosen, options.seeds, grid(part, options.rates), not options.arms, tuple(options.set), options.jobs
+        chosen, options.seeds, grid(part, options.rates), baselines, tuple(options.set), options.jobs
     )
     made = home.path / "comparisons" / part
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.comparison.arms import REFERENCE
+from holdfast.comparison.table import labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
         axes.margins(0.1)
     figure.suptitle(f"{document['pipeline']}: gain and retention", fontsize=11, parse_math=False)
     figure.draw_without_rendering()  # from here on a place in the axes is a place on the page
-    _name(left, [arm for arm in shown if arm["name"] in named])
+    _name(left, [arm for arm in shown if arm["name"] in named], labels(document))
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
@@ -55,14 +56,14 @@ def _judged(axes: Axes, shown: list[dict[str, Any]], named: set[str]) -> None:
     axes.set_title("on test, at the rate chosen (blue: on the frontier)", fontsize=10)
 
 
-def _name(axes: Axes, arms: list[dict[str, Any]]) -> None:
+def _name(axes: Axes, arms: list[dict[str, Any]], labels: dict[str, str]) -> None:
     """Write the names of arms beside their points, as few lines up or down as sets them apart."""
     from matplotlib.transforms import Bbox
 
     points = [axes.transData.transform(_point(arm)) * 72 / axes.figure.dpi for arm in arms]
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in points]
     for arm, (x, y) in sorted(zip(arms, points, strict=True), key=lambda one: not one[0]["frontier"]):
-        width, height = 0.6 * _SIZE * len(arm["name"]), 1.2 * _SIZE
+        width, height = 0.6 * _SIZE * len(labels[arm["name"]]), 1.2 * _SIZE
         places = [(side, steps * height) for steps in _STEPS for side in (6, -6 - width)]
         boxes = [Bbox.from_bounds(x + dx, y + dy - height / 2, width, height) for dx, dy in places]
         clashes = [sum(box.overlaps(other) for other in taken) for box in boxes]
@@ -70,7 +71,7 @@ def _name(axes: Axes, arms: list[dict[str, Any]]) -> None:
         taken.append(boxes[best])
         side, lift = places[best]
         axes.annotate(
-            arm["name"], _point(arm), (6 if side > 0 else -6, lift), textcoords="offset points", fontsize=_SIZE,
+            labels[arm["name"]], _point(arm), (6 if side > 0 else -6, lift), textcoords="offset points", fontsize=_SIZE,
             color=_FRONT if arm["frontier"] else _REST, parse_math=False, in_layout=False, va="center",
             ha="left" if side > 0 else "right", bbox=_BESIDE,
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from holdfast.comparison.units import NATS
@@ -25,7 +26,15 @@ def columns(document: dict[str, Any]) -> list[str]:
 
 def rows(document: dict[str, Any]) -> list[list[str]]:
     """Return a row of cells per arm, in points; `*`: no arm loses less and gains as much."""
-    return [_row(arm, document) for arm in document["arms"]]
+    shown = labels(document)
+    return [_row(arm, shown[arm["name"]], document) for arm in document["arms"]]
+
+
+def labels(document: dict[str, Any]) -> dict[str, str]:
+    """Return the name that each arm is shown by: without its own settings, where no other arm differs in those alone."""
+    names = [arm["name"] for arm in document["arms"]]
+    methods = Counter(name.partition(":")[0] for name in names)
+    return {name: method if methods[method := name.partition(":")[0]] == 1 else name for name in names}
 
 
 def markdown(document: dict[str, Any]) -> str:
@@ -46,15 +55,21 @@ def sentences(document: dict[str, Any]) -> list[str]:
         "valid at the first seed; in brackets where that is the end of the grid, and a better one may lie outside. "
         "Seconds are those of tuning."
     ]
+    shown = labels(document)
+    settings: dict[str, list[str]] = {}
+    for name, label in shown.items():
+        if label != name:
+            settings.setdefault(name.partition(":")[2], []).append(f"`{label}`")
+    said += [f"{', '.join(names)} with `{own}`." for own, names in settings.items()]
     nats = [task["name"] for task in _tasks(document) if task["metric"] == NATS]
     said += [f"Of {', '.join(nats)} a point is a hundredth of a nat per token."] if nats else []
     diverged = {arm["name"]: arm["diverged"] for arm in document["arms"] if arm["diverged"]}
-    said += [f"`{name}` diverged at seed {', '.join(map(str, where))}." for name, where in diverged.items()]
+    said += [f"`{shown[name]}` diverged at seed {', '.join(map(str, where))}." for name, where in diverged.items()]
     return said + [f"{note[:1].upper()}{note[1:]}." for note in document["notes"]]
 
 
-def _row(arm: dict[str, Any], document: dict[str, Any]) -> list[str]:
-    name = arm["name"] + (" *" if arm.get("frontier") else "")
+def _row(arm: dict[str, Any], label: str, document: dict[str, Any]) -> list[str]:
+    name = label + (" *" if arm.get("frontier") else "")
     target = arm["target"]
     if target is None:
         return [name, _rate(arm), "failed", *[_NONE] * (len(columns(document)) - 3)]

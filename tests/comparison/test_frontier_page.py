@@ -137,6 +137,9 @@ def test_every_arm_fits_the_file_of_its_part(part):
     every = {arm.name: made(arm, raw, file) for arm in parse(",".join(own or arms.EVERY))}
     assert {pipeline.training.patience for pipeline in every.values()} == {None}
     check_alike(every, spec.parse(raw, file))
+    own = [pipeline.examples["self"]["paraphrase"] for pipeline in every.values() if "self" in pipeline.examples]
+    assert {Path(prompt) for prompt in own if prompt} <= {ROOT / "data" / "base_model" / "paraphrase.txt"}
+    assert all(own) or part not in ("exercises", "restyled")
     assert made(parse("replay")[0], raw, file).remember
 
 
