@@ -31,7 +31,7 @@ def rows(document: dict[str, Any]) -> list[list[str]]:
 
 
 def labels(document: dict[str, Any]) -> dict[str, str]:
-    """Return the name that each arm is shown by: without its own settings, where no other arm differs in those alone."""
+    """Return the name that each arm is shown by: without its settings, where no other arm differs in those alone."""
     names = [arm["name"] for arm in document["arms"]]
     methods = Counter(name.partition(":")[0] for name in names)
     return {name: method if methods[method := name.partition(":")[0]] == 1 else name for name in names}

@@ -25,8 +25,8 @@ ROW = _qtarget.Row(
     residual="the model",
     source="PSFT, arXiv 2508.17784",
     inferred="that the warm-up runs without dropout too",
-    trap="refreshed at every update it is `sft` (to the bit, but for logits that are made in pieces: there by rounding); "
-    "the bound gates rows, shared weights can carry one past it",
+    trap="refreshed at every update it is `sft` (to the bit; where logits are made in pieces, to rounding); the "
+    "bound gates rows, shared weights can carry one past it",
 )
 
 

@@ -89,6 +89,17 @@ def test_the_table_says_it_in_points(document):
     assert "`wild` diverged at seed 7." in lines and "A note." in lines
 
 
+def test_settings_that_tell_no_arms_apart_are_named_below_the_table(document):
+    names = {"sft": "sft", "soft": "soft:a.b=1", "wild": "wild:a.b=1"}
+    for arm in document["arms"][1:]:
+        arm["name"] = names[arm["name"]]
+    page = table.markdown(document)
+    assert "| soft * |" in page and "`soft`, `wild` with `a.b=1`." in page and "`wild` diverged" in page
+    document["arms"][1]["name"] = "soft"
+    page = table.markdown(document)
+    assert "| soft * |" in page and "| soft:a.b=1 * |" in page and "`wild` with `a.b=1`." in page
+
+
 def test_what_is_lost_in_nats_has_no_bounds_and_is_said_in_hundredths():
     def told(name, seed, lost):
         before = (-2.0, -2.5, -3.0, -2.2)
