@@ -23,4 +23,5 @@ EVERY = (*CIRCUITS, *DRAWS, *SELECTIONS, *ADDED, *ANCHORS, *OBJECTIVES, "ulmfit"
 MADE = ("ct-sft", "layernorm", "fish", "file", "lora", *ANCHORS, "psft", "target-sft", "dft", "asft", "ulmfit")
 GENERATION = (*_prompted(_OWN, ".."), "ct-sft", "layernorm", "lora", "ewc", "psft", "target-sft", "dft", "asft")
 RESTYLED = ("sft", *_prompted(("s3ft", "sdft", "self-else-gold"), "../.."))  # of one question, without baselines
+EQUAL_SIZE = ("sft", "ct-sft", "lora:parameters.lora.share=0.0612")  # LoRA with as many weights as the circuit
 BEST = 8

@@ -21,7 +21,9 @@ TITLES = {
     "restyled": "Exercises, from a start model that paraphrases in other words than its own (generation, made)",
     "sundanese": "NusaX, English, then Sundanese: the eight arms that did best on Javanese `valid`",
     "minangkabau": "NusaX, English, then Minangkabau: the same eight",
+    "equal-size": "NusaX, English, then Javanese: heads of the circuit beside LoRA with as many weights",
 }
+_AGAIN = ("equal-size",)  # whose arms are judged by another part
 _MARKED = re.compile(r"<!-- generated: (?P<name>[^>]+?) -->.*?<!-- end -->", re.DOTALL)
 
 
@@ -79,7 +81,7 @@ _Both = tuple[claims.Difference, claims.Difference | None]
 
 def _of_arm(documents: Documents, name: str) -> str:
     """Return what is said of an arm: figures of the first part on which it ran, and whether it is so on the others."""
-    found = {part: _against_sft(documents[part], name) for part in TITLES if part in documents}
+    found = {part: _against_sft(documents[part], name) for part in TITLES if part in documents and part not in _AGAIN}
     seen = [(part, both[0], both[1]) for part, both in found.items() if both is not None]
     if not seen:
         return ""

@@ -6,7 +6,8 @@
 
 Parts: `made` (English, then Lirian), `javanese` (NusaX English, then Javanese: every arm), `sundanese` and
 `minangkabau` (the eight arms that did best on Javanese `valid`), `exercises` (generation: `pipelines/arithmetic.yaml`),
-`restyled` (S3FT and its relatives, from a start model whose paraphrase is not its own answer).
+`restyled` (S3FT beside SDFT, from a start model whose paraphrase is not its own answer), `equal-size` (Javanese: CT-SFT
+beside LoRA with as many weights). The last two answer one question each, and have no baselines but `sft`.
 Each is one `holdfast compare` of a file in this folder, so a stopped run goes on from its last finished unit, and after
 `--hours` it stops by itself. All arms of a part start from one version, which is made first where it is not there.
 
@@ -37,10 +38,12 @@ PARTS = {
     "made": (HERE / "made.yaml", arms.MADE),
     "exercises": (ROOT / "pipelines" / "arithmetic.yaml", arms.GENERATION),
     "restyled": (HERE / "restyled.yaml", arms.RESTYLED),
+    "equal-size": (HERE / "javanese.yaml", arms.EQUAL_SIZE),
     "sundanese": (HERE / "sundanese.yaml", None),
     "minangkabau": (HERE / "minangkabau.yaml", None),
 }
 RATES = "0.2,1,5"  # low enough for all weights, high enough for few
+OF_ONE_QUESTION = ("restyled", "equal-size")
 _LOW = "0.1,0.2,1"  # where plain tuning at 0.2 has lost much already
 OWN_RATES = {"exercises": _LOW, "restyled": _LOW}
 
@@ -103,7 +106,7 @@ def compare(part: str, file: Path, chosen: str, options: argparse.Namespace, hom
     for needed in chain.needed(file, options.set, home):
         announce(f"{needed.stem} makes the start model")
         chain.run(needed, [], home)
-    baselines = not options.arms and part != "restyled"
+    baselines = not options.arms and part not in OF_ONE_QUESTION
     settings = flow.Settings(
         chosen, options.seeds, grid(part, options.rates), baselines, tuple(options.set), options.jobs
     )

@@ -111,7 +111,7 @@ def test_only_generated_parts_are_replaced():
     made = page.rendered(text, {"made": document(arm("ewc", (0, 1), (2, 1)))})
     assert made.startswith("a <!-- generated: verdict x -->Not yet measured against its baseline.<!-- end --> b\n")
     assert "old" not in made.replace("old lost", "") and made.endswith("<!-- end -->\nc")
-    assert "| ewc | 1x |" in made and made.count("Not yet measured.") == 5
+    assert "| ewc | 1x |" in made and made.count("Not yet measured.") == 6
     assert page.rendered(made, {}) == page.rendered(text, {})
     with pytest.raises(LookupError, match="nothing makes"):
         page.rendered("<!-- generated: nonsense --><!-- end -->", {})
