@@ -16,15 +16,6 @@ FOLDER = ROOT / "data" / "base_model"
 METRICS = json.loads((FOLDER / "metrics.json").read_text())
 
 
-@pytest.fixture
-def pretrain(monkeypatch):
-    """The script `data/pretrain.py`."""
-    monkeypatch.syspath_prepend(str(ROOT / "data"))
-    import pretrain
-
-    return pretrain
-
-
 def test_the_weights_are_small_and_those_that_were_registered():
     file = FOLDER / "model.safetensors"
     base = bases.resolve("kelp")

@@ -14,11 +14,8 @@ KNOWN = json.loads((FOLDER / "metrics.json").read_text())
 
 
 @pytest.fixture
-def pretrain(monkeypatch):
-    """The script `data/pretrain.py`, which compares with the module `rebuilt`; git keeps the shipped metrics."""
-    monkeypatch.syspath_prepend(str(ROOT / "data"))
-    import pretrain
-
+def pretrain(pretrain, monkeypatch):
+    """The script, for which git keeps the shipped metrics."""
     monkeypatch.setattr(pretrain.rebuilt, "committed", lambda: KNOWN)
     return pretrain
 
