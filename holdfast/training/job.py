@@ -144,10 +144,8 @@ def make(given: Given, model: Model, chosen: Selection, root: Path, progress: Pr
     selection.attach(model, chosen)
     _settle_heads(model)
     moving = {name: p for name, p in model.network.named_parameters() if p.requires_grad}
-    origin, schedule = (
-        _origin_of(given, model, rows_of, chosen),
-        rates.Schedule(recipe.schedule, _depths(model, moving)),
-    )
+    origin = _origin_of(given, model, rows_of, chosen)
+    schedule = rates.Schedule(recipe.schedule, _depths(model, moving))
     draw = batches.draws(recipe.examples, [example.task for example in rows_of.examples], training.seed)
     here = machine.describe(training.precision)
     if training.frozen_weights == "4bit":
