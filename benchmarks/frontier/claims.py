@@ -172,6 +172,7 @@ CLAIMS = (
     Claim(_CT, "keeps the source language better than full tuning", "javanese", keeps_more("ct-sft")),
     Claim(_CT, "heads of the circuit learn more than random heads", "javanese", learns_more_than("ct-sft", _RANDOM)),
     Claim(_CT, "heads of the circuit keep more than random heads", "javanese", keeps_more_than("ct-sft", _RANDOM)),
+    Claim(_CT, "keeps more than LoRA with as many weights", "equal-size", keeps_more_than("ct-sft", "lora")),
     Claim(_PSFT, "keeps more than SFT (classification)", "javanese", keeps_more("psft")),
     Claim(_PSFT, "keeps more than SFT (generation)", "exercises", keeps_more("psft")),
     Claim(_PSFT, "a better start for reinforcement learning", why="there is no reinforcement learning here"),
