@@ -12,7 +12,8 @@ from holdfast.errors import BadInput
 _TEACHER = {"teacher": "models:/first@champion"}
 _UNLABELLED = {"learn": {"unlabelled": "texts.csv"}}
 _SELF = {"judge": "exact", "paraphrase": "paraphrase.txt", "max_new_tokens": 3}
-_FEWER = {"training": {"batch": 4}}  # half of the rows are left out, and an epoch is to have six updates all the same
+# Half of the rows are left out: an epoch is to have six updates all the same, and the looks are to be paid for.
+_FEWER = {"training": {"batch": 4, "epochs": 5}}
 _LONGER = {"training": {"epochs": 10}}  # updates of so few weights are cheap, and many of them pay for the looks
 # What a choice needs besides its defaults; a choice that is not named here runs with those.
 _OPTIONS: dict[str, dict[str, Any]] = {
