@@ -211,6 +211,17 @@ def _packed_rows_are_a_decoders(pipeline: Pipeline) -> str | None:
     return None
 
 
+def _layers_are_computed_again(pipeline: Pipeline) -> str | None:
+    if not pipeline.training.gradient_checkpointing or pipeline.task != "generation":
+        return None
+    for name, what in _adding(pipeline):
+        if what == "states":
+            return (
+                f"`{name}` runs a decoder's layer twice, on {what} and on the text: it cannot be computed again alone"
+            )
+    return None
+
+
 def _a_random_head_knows_no_answers(pipeline: Pipeline) -> str | None:
     if pipeline.training.new_head == "fitted":
         return None
@@ -357,6 +368,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("assess", _circuit_settings_are_read),
     ("training.prefix_cache", _layers_lie_below),
     ("training.packing", _packed_rows_are_a_decoders),
+    ("training.gradient_checkpointing", _layers_are_computed_again),
     ("training.new_head", _a_random_head_knows_no_answers),
     ("training.frozen_weights", _four_bits_can_be_had),
     ("merge", _a_merge_tunes_nothing),

@@ -87,11 +87,11 @@ class DeltaLayer(nn.Module, BaseTunerLayer):
 
     def new_values(self, adapter: str) -> dict[str, torch.Tensor]:
         """Return the module's own changed tensors as the adapter wants them, whole, differentiable in its values."""
-        own = dict(self.base_layer.named_parameters(recurse=False))
+        own = self._before()
         changed = {n: value.to(own[n].dtype) for n, value in self.holdfast_delta_whole[adapter].items()}
         for name, values in self.holdfast_delta_values[adapter].items():
             indices = self.holdfast_delta_indices[adapter][name].long()
-            flat = own[name].detach().flatten().index_put((indices,), values.to(own[name].dtype))
+            flat = own[name].flatten().index_put((indices,), values.to(own[name].dtype))
             changed[name] = flat.view_as(own[name])
         return changed
 
@@ -109,10 +109,15 @@ class DeltaLayer(nn.Module, BaseTunerLayer):
         every = [self.new_values(adapter) for adapter in adapters]
         if len(every) == 1:
             return every[0]
-        own = {name: tensor.detach() for name, tensor in self.base_layer.named_parameters(recurse=False)}
+        own = self._before()
         names = dict.fromkeys(name for values in every for name in values)
         changes = {name: [values[name] - own[name] for values in every if name in values] for name in names}
         return {name: own[name] + torch.stack(found).sum(0) for name, found in changes.items()}
+
+    def _before(self) -> dict[str, torch.Tensor]:
+        """Return the module's own tensors as they were before any merge, by another module that shares them too."""
+        own = self.base_layer.named_parameters(recurse=False)
+        return {name: tensor.__dict__.get(_KEPT, tensor.detach()) for name, tensor in own}
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Write the adapters' values into the module; `unmerge` puts back the very values that were there."""

@@ -250,6 +250,7 @@ def test_every_choice_has_options_with_defaults_or_says_what_is_missing(axis):
         assert shorthand is None or shorthand in module.Options.model_fields
 
 
+DECODER = {"task": "generation", "learn": {"train": "a.csv"}}
 RANDOM_HEAD = {"training": {"new_head": "random"}}
 RULES = [
     ({"objective": []}, "objective", "exactly one objective"),
@@ -318,17 +319,18 @@ RULES = [
         "training.new_head",
         "`pseudo-labels` asks the start model",
     ),
-    (
-        {**RANDOM_HEAD, "task": "generation", "learn": {"train": "a.csv"}},
-        "training.new_head",
-        "a decoder has no head",
-    ),
+    ({**RANDOM_HEAD, **DECODER}, "training.new_head", "a decoder has no head"),
     ({"training": {"prefix_cache": "on"}}, "training.prefix_cache", "below `full` lies none: say auto or off"),
     ({"training": {"packing": True}}, "training.packing", "rows of a classifier are not packed"),
     (
-        {"task": "generation", "learn": {"train": "a.csv"}, "training": {"packing": True}, "parameters": "prompt"},
+        {**DECODER, "training": {"packing": True}, "parameters": "prompt"},
         "training.packing",
         "`prompt` puts states before every row",
+    ),
+    (
+        {**DECODER, "training": {"gradient_checkpointing": True}, "parameters": "prompt"},
+        "training.gradient_checkpointing",
+        "`prompt` runs a decoder's layer twice",
     ),
     (
         {"task": "generation", "learn": {"train": "a.csv", "metric": "likelihood"}},

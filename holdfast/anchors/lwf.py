@@ -45,15 +45,16 @@ class _OldAnswers:
             return torch.zeros((), device=batch.model.network.device)
         positions, t = [batch.positions[row] for row in rows], self.options.temperature
         losses = [
-            _divergence.forward_kl(start.at(positions), batch.logits(head, rows), t).mean()
+            _divergence.forward_kl(start.at(positions), batch.logits(head, rows), t).sum()
             for head, start in self.start.items()
         ]
-        return self.options.strength * t * t * torch.stack(losses).sum()
+        return self.options.strength * t * t * torch.stack(losses).sum() / len(batch.positions)
 
 
 def hold(origin: Origin, options: Options) -> Anchor:
-    """Return strength * T^2 * KL(start || model) at temperature T, averaged over the batch's new-task rows.
+    """Return strength * T^2 * KL(start || model) at temperature T, averaged over the batch's rows.
 
-    It is summed over the heads of the remembered tasks; where nothing is remembered, it is taken at the head in place.
+    Rows of remembered tasks (replay) count as 0, so that a row weighs the same in a batch that comes in parts. It is
+    summed over the heads of the remembered tasks; where nothing is remembered, it is taken at the head in place.
     """
     return _OldAnswers(origin, origin.remembered_heads or (origin.model.head,), options)

@@ -23,6 +23,7 @@ def chosen(model: Model, targets: Sequence[str], layers: Sequence[int], key: str
     `BadInput` at `key` with near misses when a target or a layer matches nothing.
     """
     linear = linear_modules(model)
+    _alone(model, targets, key)
     targets = targets or _default(model, linear, key)
     modules = {target: _matching(model, target, linear) for target in targets}
     for target, found in modules.items():
@@ -33,14 +34,41 @@ def chosen(model: Model, targets: Sequence[str], layers: Sequence[int], key: str
 
 
 def linear_modules(model: Model) -> list[str]:
-    """Return the names inside the encoder of all its linear modules."""
+    """Return the names inside the encoder of the linear modules whose weights are theirs alone."""
     from torch import nn
 
+    shared = _shared(model)
     return [
         name
         for name, module in model.encoder.named_modules()
-        if isinstance(module, nn.Linear) or anatomy.is_transposed(module)
+        if (isinstance(module, nn.Linear) or anatomy.is_transposed(module)) and name not in shared
     ]
+
+
+def _shared(model: Model) -> dict[str, str]:
+    """Return {module: another that has the same weight}, as a tied decoder's output layer and its embeddings."""
+    found: dict[str, str] = {}
+    first: dict[int, str] = {}
+    for name, parameter in model.encoder.named_parameters(remove_duplicate=False):
+        module = name.rpartition(".")[0]
+        other = first.setdefault(id(parameter), module)
+        if other != module:
+            found |= {module: other, other: module}
+    return found
+
+
+def _alone(model: Model, targets: Sequence[str], key: str) -> None:
+    """Raise `BadInput` where a target is a module that shares its weight: what is added to one would change both."""
+    shared = _shared(model)
+    for target in targets:
+        found = next((module for module in shared if _is_called(module, target)), None)
+        if found:
+            what = f"`{found}` shares its weight with `{shared[found]}`, so nothing can be added to it alone"
+            raise BadInput(what, key=f"{key}.targets", expected="linear modules whose weights are theirs alone")
+
+
+def _is_called(module: str, target: str) -> bool:
+    return f".{module}".endswith(f".{target}")
 
 
 def transposed(model: Model, modules: Sequence[str]) -> dict[str, bool]:
@@ -66,7 +94,7 @@ def _paths(value: str | tuple[str, ...]) -> tuple[str, ...]:
 
 def _matching(model: Model, target: str, linear: list[str]) -> list[str]:
     if target not in _WORDS:
-        return [module for module in linear if f".{module}".endswith(f".{target}")]
+        return [module for module in linear if _is_called(module, target)]
     parts = ("mlp",) if target == "mlp" else ("query", "key", "value", "output")
     return of_layers(model, *parts, choice=target)
 

@@ -97,7 +97,16 @@ def test_lwf_holds_old_heads_on_new_rows(model: models.Model, pool: Pool, origin
     anchor = lwf.hold(origin, lwf.Options(strength=0.5, temperature=3.0))
     before, now = start_and_now(model, pool, origin, "topic", [3, 1])
     penalty = anchor(batch(model, pool, [3, 4, 1]))  # row 4 is replayed: no new-task input
-    check(model, penalty, 0.5 * 9.0 * written_kl(before, now(), 3.0).mean())
+    check(model, penalty, 0.5 * 9.0 * written_kl(before, now(), 3.0).sum() / 3)
+
+
+def test_lwf_of_a_batch_in_parts_is_that_of_the_whole(model: models.Model, pool: Pool, origin: _origin.Origin) -> None:
+    anchor = lwf.hold(origin, lwf.Options())
+    start_and_now(model, pool, origin, "topic", [3])
+    whole = anchor(batch(model, pool, [3, 1, 4, 5]))
+    parts = [anchor(batch(model, pool, rows)) for rows in ([3, 1], [4, 5])]  # rows 4 and 5 are replayed
+    assert parts[0] > 0.01
+    assert whole.item() == pytest.approx(sum(parts).item() / 2, rel=1e-4)
 
 
 def test_lwf_of_replayed_rows_alone_is_zero(model: models.Model, pool: Pool, origin: _origin.Origin) -> None:

@@ -27,11 +27,11 @@ def begun(request, tmp_path, make_folder) -> Start:
     return Start(model=str(place), base=bases.resolve(str(place)), task="generation")
 
 
-def moved(start, home, chosen):
+def moved(start, home, chosen, seed=5):
     """The start model with everything chosen moved by a little."""
     model = models.load(start, home)
     selection.attach(model, chosen)
-    torch.manual_seed(5)
+    torch.manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.network.named_parameters():
             if parameter.requires_grad:
@@ -90,6 +90,38 @@ def agree(begun, home, tmp_path, chosen, which):
     with torch.no_grad():
         torch.testing.assert_close(models.load(again, home).network(input_ids=IDS).logits, wanted, **tolerance)
     return model
+
+
+@pytest.mark.parametrize("kinds", [("everything",) * 2, ("a part of the embeddings",) * 2])
+def test_two_at_once_add_up_merged_and_unmerged_also_where_weights_are_tied(begun, home, tmp_path, kinds):
+    network = AutoModelForCausalLM.from_pretrained(begun.model).eval()
+    for number, which in enumerate(kinds):
+        chosen = choices(models.load(begun, home))[which]
+        adapters.write(moved(begun, home, chosen, seed=number), chosen, begun, home, tmp_path / str(number))
+    tuned = PeftModel.from_pretrained(network, str(tmp_path / "0"), adapter_name="0")
+    tuned.load_adapter(str(tmp_path / "1"), adapter_name="1")
+    with torch.no_grad():
+        alone = tuned(input_ids=IDS).logits
+        tuned.base_model.set_adapter(["0", "1"])
+        wanted = tuned(input_ids=IDS).logits
+        assert (wanted - alone).abs().max() > 0.01
+        tuned.merge_adapter()
+        torch.testing.assert_close(tuned(input_ids=IDS).logits, wanted, rtol=0, atol=1e-4)
+        tuned.unmerge_adapter()
+        torch.testing.assert_close(tuned(input_ids=IDS).logits, wanted, rtol=0, atol=0)
+        merged = tuned.merge_and_unload(adapter_names=["0", "1"])
+        torch.testing.assert_close(merged(input_ids=IDS).logits, wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora", "pissa"])
+def test_nothing_is_added_to_an_output_layer_that_the_embeddings_share(begun, home, kind):
+    model, options = models.load(begun, home), lora.Options(kind=kind, r=2, targets=("lm_head",))
+    if not model.network.config.tie_word_embeddings:
+        assert lora.select(model, None, options).added["target_modules"] == ["lm_head"]
+        return
+    with pytest.raises(BadInput, match=r"`lm_head` shares its weight with `model\.embed_tokens`") as refused:
+        lora.select(model, None, options)
+    assert refused.value.key == "parameters.lora.targets"
 
 
 def test_counts_and_parts_hold_every_weight_once(begun, home):

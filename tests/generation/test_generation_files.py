@@ -38,6 +38,10 @@ def test_every_task_gets_its_metric_and_no_expectation_of_labels():
         ({"learn": {"train": "a.jsonl", "metric": "tests"}}, "name the column of its tests as `learn.tests`"),
         ({"parameters": "auto"}, "`auto` compares trials by classifying"),
         ({"remember": [OLD], "anchors": "lwf"}, "`lwf` keeps the answers of old heads"),
+        (
+            {"parameters": "prompt", "training": {"gradient_checkpointing": True}},
+            "`prompt` runs a decoder's layer twice",
+        ),
         ({"assess": {"measure": "activation"}}, "`activation` is not defined for the norms of decoders"),
         ({"task": "classification", "learn": {"train": "a.csv", "metric": "exact"}}, "`learn.metric` is never read"),
         ({"task": "classification", "learn": {"train": "a.csv", "prompt": "q"}}, "reads a text and a label"),
