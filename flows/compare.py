@@ -125,11 +125,21 @@ def _runner(jobs: int, total: int, announce: Announce) -> Iterator[Run]:
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_alone) as pool:
 
         def spread(works: Sequence[Work]) -> list[Result]:
+            same: dict[str, list[Work]] = {}  # what arms share is tuned once: two at a time would share a checkpoint
+            for work in works:
+                same.setdefault(work.key, []).append(work)
+            under_way = {pool.submit(doing.perform, first): (first, *others) for first, *others in same.values()}
             return told(
-                future.result() for future in as_completed([pool.submit(doing.perform, work) for work in works])
+                each for future in as_completed(under_way) for each in _each(under_way[future], *future.result())
             )
 
         yield spread
+
+
+def _each(works: Sequence[Work], result: Result, now: bool) -> Iterator[tuple[Result, bool]]:
+    """Give the result of units that are one tuning, as each one's own; it was done now for the first alone."""
+    for number, work in enumerate(works):
+        yield work.unit.named(result), now and number == 0
 
 
 def _alone() -> None:

@@ -34,7 +34,7 @@ def perform(work: Work) -> tuple[Result, bool]:
     """Do a unit, unless its result is kept; return the result, and whether it was done now."""
     found = units.found(work.key, work.home)
     if found is not None:
-        return found, False
+        return work.unit.named(found), False
     result = _look(work) if work.unit.kind == "rate" else _judge(work)
     units.keep(work.key, result, work.home)
     return result, True

@@ -82,6 +82,16 @@ def located(axis: Axis, chosen: Choices, folder: Path) -> Choices:
     }
 
 
+def named_files(examples: Choices, metric: str | None) -> dict[str, Any]:
+    """Return {choice: digests of the files and code that its options only name}, of those `examples` that have any."""
+    modules = {name: load("examples", name) for name in examples}
+    return {
+        name: module.key(module.Options(**examples[name]), metric)
+        for name, module in modules.items()
+        if hasattr(module, "key")
+    }
+
+
 def pairs(raw: Any, key: str = "") -> list[tuple[str, Any]]:
     """Return (name, what is said of it) of a name, a mapping or a list of either; raise `BadInput` for others."""
     if raw is None:

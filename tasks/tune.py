@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from holdfast import progress
+from holdfast import choices, progress
 from holdfast.home import Home
 from holdfast.records import Assessed, Selected, Start, Validated
 from holdfast.spec import Recipe, Remember, Run
@@ -15,18 +15,8 @@ def _sees(parameters: dict[str, Any]) -> list[Any]:
     validated, recipe, remember = (parameters[name] for name in ("validated", "recipe", "remember"))
     data = [caching.datasets(validated.datasets, "train", "valid", "unlabelled"), validated.labels]
     importance = parameters["assessed"].artifact if recipe.reads_importance else None
-    models = [parameters["start"], parameters["teacher"], _judged(recipe)]
+    models = [parameters["start"], parameters["teacher"], choices.named_files(recipe.examples, recipe.metric)]
     return [parameters["selected"].artifact, importance, data, models, recipe, caching.promises(remember)]
-
-
-def _judged(recipe: Recipe) -> Any:
-    """Return what the answers in a model's own words depend on beside data and model."""
-    from holdfast import choices
-
-    if "self" not in recipe.examples:
-        return None
-    options = choices.options("examples", "self", recipe.examples["self"])
-    return choices.load("examples", "self").key(options, recipe.metric)
 
 
 def _choices(parameters: dict[str, Any]) -> list[str]:

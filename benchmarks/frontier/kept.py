@@ -1,4 +1,4 @@
-"""The finished units of a part that is not done, as lines of a file that another machine can go on from."""
+"""The finished units of a part that is not done, as lines of a file: another machine of that kind can go on from it."""
 
 import json
 from pathlib import Path

@@ -14,7 +14,7 @@ Each is one `holdfast compare` of a file in this folder, so a stopped run goes o
 Writes `benchmarks/results/frontier/PART.json` and, between the markers of `docs/methods.md`, its tables, the first
 sentence of every method, and the table of what papers claim; the pictures to `docs/frontier-PART.png`. Tunings run two
 at a time with one thread each; seconds are the processor's. The units of a part that is not done are kept as lines of
-`benchmarks/results/frontier/PART.jsonl`, from which another machine goes on, at the same commit.
+`benchmarks/results/frontier/PART.jsonl`, from which another machine of that kind goes on, at the same commit.
 """
 
 import argparse

@@ -14,6 +14,7 @@ from holdfast.comparison.units import NATS, Judged, Looked, Outcome, best
 from holdfast.forgetting import watch
 
 CONFIDENCE = 0.95
+_ALIKE = 5e-4  # means are kept rounded
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,30 @@ def document(pipeline: str, found: Sequence[Found], grid: Sequence[float], notes
         "updates": sorted({one.steps for one in judged}),
         "metric": judged[0].target.metric if judged and judged[0].target else None,
         "arms": [*([start] if start else []), *arms],
-        "notes": [*notes, *_alike(found)],
+        "notes": [*notes, *_alike(found), *other_starts(start, arms)],
     }
+
+
+def other_starts(start: dict[str, Any] | None, arms: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what is to be said of arms whose start model scored otherwise: those ran on another kind of processor."""
+    if start is None:
+        return []
+    known = [start["target"]["after"], *(task["after"] for task in start["remembered"])]
+    others: dict[str, list[str]] = {}
+    for arm in (one for one in arms if one["target"]):
+        own = [arm["target"]["after"] - arm["target"]["gain"]["mean"]]
+        own += [task["after"] + task["drop"]["mean"] for task in arm["remembered"]]
+        if not np.allclose(own, known, rtol=0, atol=_ALIKE):
+            others.setdefault(_listed(own), []).append(f"`{arm['name'].partition(':')[0]}`")
+    return [
+        f"before {', '.join(names)} the start model scored {own} instead of {_listed(known)} (another processor):"
+        f" these gains and drops are against that"
+        for own, names in others.items()
+    ]
+
+
+def _listed(scores: Sequence[float]) -> str:
+    return ", ".join(f"{score:.4f}" for score in scores)
 
 
 def _alike(found: Sequence[Found]) -> list[str]:

@@ -19,6 +19,7 @@ from holdfast.comparison import kept
 from holdfast.forgetting import watch
 from holdfast.generation import comparing
 from holdfast.records import Record, Tuned
+from holdfast.training import machine
 
 if TYPE_CHECKING:
     from holdfast.home import Home
@@ -51,6 +52,10 @@ class Unit:
     def seed(self) -> int:
         """The seed of the tuning."""
         return self.pipeline.training.seed
+
+    def named(self, result: Result) -> Result:
+        """Return a result as this unit's own: it may be of another arm, or grid, that came to the same tuning."""
+        return result.model_copy(update={"arm": self.arm, "factor": self.factor})
 
 
 class Looked(Record):
@@ -127,9 +132,10 @@ def best(looked: Sequence[Looked]) -> Looked:
 
 
 def key(unit: Unit, prepared: Prepared) -> str:
-    """Return the digest of everything that decides a unit's result: data, start, teacher, file, code and packages.
+    """Return the digest of everything that decides a unit's result.
 
-    Names, and where datasets lie, do not.
+    That are data, start, teacher, file, code, packages and the kind of processor; names, where datasets lie, and how
+    many threads compute, do not.
     """
     described = unit.pipeline.resolved()
     for section in (described["learn"], *described["remember"]):
@@ -143,10 +149,17 @@ def key(unit: Unit, prepared: Prepared) -> str:
         "data": {name: version.digest for name, version in prepared.datasets.items()},
         "start": [prepared.start.digest, {name: head.labels for name, head in prepared.start.heads.items()}],
         "teacher": prepared.teacher.digest if prepared.teacher else None,
+        "named": choices.named_files(unit.pipeline.examples, unit.pipeline.learn.metric),
+        "machine": _computing(unit.pipeline.training.precision),
         "code": closures.digest([*_STAGES, *_modules(unit.pipeline)]),
         "packages": closures.package_versions(),
     }
     return digests.of_json(seen)
+
+
+def _computing(precision: str) -> dict[str, Any]:
+    described = machine.describe(precision)
+    return {name: described[name] for name in ("instructions", "bf16", "device")}
 
 
 def _modules(pipeline: Pipeline) -> Iterable[str]:

@@ -60,7 +60,7 @@ class Given:
             "labels": self.validated.labels,
             "start": [self.start.digest, {name: head.labels for name, head in self.start.heads.items()}],
             "recipe": self.recipe.model_dump(mode="json"),
-            "self": self._self(),
+            "named": choices.named_files(self.recipe.examples, self.recipe.metric),
             "teacher": self.teacher.digest if self.teacher else None,
             "remember": [
                 (task.name, task.head, task.margin, task.train is not None, task.metric, task.max_new_tokens)
@@ -70,13 +70,6 @@ class Given:
             "packages": closures.package_versions(),
         }
         return digests.of_json(seen)
-
-    def _self(self) -> Any:
-        """Return what the model's own targets depend on: files and code that the recipe only names."""
-        if "self" not in self.recipe.examples:
-            return None
-        options = choices.options("examples", "self", self.recipe.examples["self"])
-        return choices.load("examples", "self").key(options, self.recipe.metric)
 
     def _choices(self) -> list[str]:
         recipe = self.recipe

@@ -50,6 +50,15 @@ def judged(arm, seed, target, old, diverged=False):
     )
 
 
+def test_an_arm_whose_start_model_scored_otherwise_is_noted():
+    here, there = judged("sft", 7, (1, 1, 1, 0), (1, 0, 0, 0)), judged("soft", 7, (1, 1, 0, 0), (1, 0, 1, 0))
+    other = there.model_copy(update={"target": there.target.model_copy(update={"before": (0, 0, 0, 0)})})
+    found = [summary.Found("sft", (), (here,)), summary.Found("soft:a=1", (), (there,))]
+    assert summary.document("demo", found, (1,), ())["notes"] == []
+    (note,) = summary.document("demo", [found[0], summary.Found("soft:a=1", (), (other,))], (1,), ())["notes"]
+    assert note.startswith("before `soft` the start model scored 0.0000, 0.7500 instead of 0.2500, 0.7500")
+
+
 @pytest.fixture
 def document():
     sft = (judged("sft", 7, (1, 1, 1, 0), (1, 0, 0, 0)), judged("sft", 8, (1, 1, 0, 0), (1, 0, 1, 0)))

@@ -113,6 +113,30 @@ def test_arms_that_learn_own_words_make_the_same_updates(home: Home, tmp_path: P
     assert counted and all(0 < len(tasks) <= 15 for tasks in counted), "an epoch of own words is half as long, or less"
     assert document["updates"] == [8] and [len(arm["runs"]) for arm in document["arms"]] == [0, 1, 1]
 
+    lines: list[str] = []
+    compare.compare(tmp_path / "own.yaml", settings, home, tmp_path / "out", told(lines))
+    assert all(line.endswith("(kept)") for line in lines)
+    (tmp_path / "judge.py").write_text("def even(prompt, answer, row):\n    return int(prompt.split()[1]) % 4 == 0\n")
+    lines = []
+    compare.compare(tmp_path / "own.yaml", settings, home, tmp_path / "out", told(lines))
+    assert [line.endswith("(kept)") for line in lines] == [True, False, True, False], "another judge, other answers"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_arms_that_are_one_tuning_are_told_under_their_own_names(file: Path, home: Home, tmp_path: Path, jobs) -> None:
+    file.write_text(file.read_text() + "\nmethod: layernorm\n")
+    settings = compare.Settings("file,layernorm", 1, (1.0, 3.0), baselines=False, jobs=jobs)
+    lines: list[str] = []
+    document = compare.compare(file, settings, home, tmp_path / "out", told(lines))
+    _, own, named = document["arms"]
+    assert (own["name"], named["name"]) == ("file", "layernorm") and own["runs"] == named["runs"] and own["runs"]
+    assert sum(line.endswith("(kept)") for line in lines) == 3, "each tuning was made once"
+    higher = compare.Settings("file", 1, (0.3,), False, ("training.learning_rate=1e-2",))
+    lines = []
+    _, own = compare.compare(file, higher, home, tmp_path / "out", told(lines))["arms"]
+    assert lines[0].startswith("1/2 file 0.3x") and lines[0].endswith("(kept)") and own["factor"] == 0.3
+
 
 def test_every_fair_baseline_is_there_unless_none_is_wanted(file: Path) -> None:
     raw = yaml.safe_load(file.read_text())

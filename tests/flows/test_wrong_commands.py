@@ -17,6 +17,8 @@ HOLDFAST = str(Path(sys.executable).with_name("holdfast"))
         (("run",), "Missing argument 'file'"),
         (("run", "toy.yaml", "--sett", "a=1"), "No such option: --sett"),
         (("run", "none.yaml"), "none.yaml: no such pipeline file"),
+        (("compare", "toy.yaml", "--methods", "sft", "--rates", "1,nan"), "key `--rates`: these are no rates: '1,nan'"),
+        (("compare", "toy.yaml", "--methods", "sft", "--rates", "1,1"), "key `--rates`: these are no rates: '1,1'"),
         (("up", "none.yaml"), "none.yaml: no such pipeline file"),
         (("up", "--pipelines", "none"), "none, key `--pipelines`: no such folder"),
         (("up", "--every", "soon"), "key `--every`: 'soon' is no span of time; expected such as 90s, 15m or 1h"),
