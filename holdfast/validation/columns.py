@@ -86,6 +86,20 @@ def places(datasets: Iterable[tuple[str, Sequence[Row]]], name: str = "text") ->
     return found
 
 
+def unanswerable(rows: Iterable[Row]) -> list[str]:
+    """Return why each question cannot be asked by its `choices`: one is empty or repeated, or none is the `answer`."""
+    return [_unanswerable(row.get("answer"), row.get("choices") or []) for row in rows]
+
+
+def _unanswerable(answer: Any, choices: Sequence[str]) -> str:
+    if not all(map(same, choices)):
+        return "one of its choices is empty"
+    repeated = next((choice for choice, times in Counter(choices).items() if times > 1), None)
+    if repeated is not None:
+        return f"the choice `{repeated}` is there twice"
+    return "" if answer in choices else f"the answer `{answer}` is none of its choices"
+
+
 def length_scores(lengths: Sequence[int]) -> np.ndarray:
     """Return how far each length lies outside the middle half, in interquartile ranges of log(1 + length).
 

@@ -28,13 +28,15 @@ _OUTLIER = 3.0  # Tukey's outer fences, see `columns.length_scores`
 class Scope:
     """What a rule may depend on: the dataset's key, the labels its rows may have, and how long a text may be.
 
-    `labels` is empty for the dataset that defines the labels. `names` are the columns that are read.
+    `labels` is empty for the dataset that defines the labels. `names` are the columns that are read. `metric` is how
+    answers are judged, where answers are learned.
     """
 
     key: str
     labels: tuple[str, ...]
     max_length: int
     names: tuple[str, str] = TEXT_AND_LABEL
+    metric: str | None = None
 
     @property
     def role(self) -> str:
@@ -98,6 +100,11 @@ def _no_similar_labels(scope: Scope) -> Checks:
 def _texts_differ(scope: Scope) -> Checks:
     apart = ("ExpectColumnValuesToBeInSet", {"column": "alike", "value_set": [""]})
     return [apart] if scope.names == GOOD_AND_BAD else []
+
+
+def _answer_among_choices(scope: Scope) -> Checks:
+    among = ("ExpectColumnValuesToBeInSet", {"column": "unanswerable", "value_set": [""]})
+    return [among] if scope.metric == "choice" else []
 
 
 def _distinct_ids(scope: Scope) -> Checks:
@@ -237,13 +244,14 @@ _FITS = Rule(
     ),
 )
 _DIFFER = Rule("texts-differ", "quarantine", _texts_differ, lambda row, scope: "the good and the bad text are the same")
+_AMONG = Rule("answer-among-choices", "quarantine", _answer_among_choices, lambda row, scope: str(row["unanswerable"]))
 
 
 def chosen(expect: Iterable[str], generates: bool = False) -> tuple[Rule, ...]:
     """Return the rules of a pipeline: those of `ALWAYS` and those it names, each once.
 
-    Where it `generates`, those about labels are left out, and one about minimal pairs is added. Raises `BadInput` for
-    an unknown name, with the nearest known one.
+    Where it `generates`, those about labels are left out, and one about minimal pairs and one about choices are added.
+    Raises `BadInput` for an unknown name, with the nearest known one.
     """
     expect = tuple(expect)
     for name in expect:
@@ -255,4 +263,4 @@ def chosen(expect: Iterable[str], generates: bool = False) -> tuple[Rule, ...]:
     if not generates:
         return (*ALWAYS, *named)
     kept = [rule for rule in (*ALWAYS, *named) if rule.name not in _OF_LABELS]
-    return (*(_FITS if rule.name == _FITS.name else rule for rule in kept), _DIFFER)
+    return (*(_FITS if rule.name == _FITS.name else rule for rule in kept), _DIFFER, _AMONG)

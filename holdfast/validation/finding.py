@@ -73,6 +73,7 @@ def inspect(
         return Finding(scope, version, tuple(rows), tuple(runner.run(table, expectations.SCHEMA, scope)), {}, {})
     labels = scope.labels or sorted({str(label) for label in table[scope.names[1]]})
     table = columns.add(table, tests, labels, tokens, scope.names)
+    table = table.assign(unanswerable=columns.unanswerable(rows) if scope.metric == "choice" else "")
     outcomes = runner.run(table, (*expectations.SCHEMA, *rules), scope)
     said = {rule.name: _complaints(table, outcomes, rule, scope) for rule in rules}
     reasons: dict[int, list[str]] = {}

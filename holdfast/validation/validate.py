@@ -73,7 +73,7 @@ def _inspect(
 ) -> list[Finding]:
     """Return what is found in each dataset, `learn.train` first: its good rows say which labels are known."""
     rules = expectations.chosen(learn.expect, learn.generates)
-    pairs = {f"remember.{task.name}" for task in remember if task.metric == "pairs"}
+    metrics = {"learn": learn.metric} | {f"remember.{task.name}": task.metric for task in remember}
     names = columns.PROMPT_AND_ANSWER if learn.generates else columns.TEXT_AND_LABEL
     order = sorted((key for key in datasets if key != unlabelled.KEY), key="learn.train".__ne__)
     rows = {key: dataset_rows.read(home, datasets[key]) for key in order}
@@ -83,8 +83,9 @@ def _inspect(
     findings = []
     for key, own in rows.items():
         labels = learned if key.startswith("learn.") or learn.generates else heads[_task(key)].labels
-        read = columns.GOOD_AND_BAD if key.rpartition(".")[0] in pairs else names
-        scope = Scope(key, labels, tokens.room(key, max_length), read)
+        metric = metrics[key.rpartition(".")[0]]
+        read = columns.GOOD_AND_BAD if metric == "pairs" else names
+        scope = Scope(key, labels, tokens.room(key, max_length), read, metric)
         found = finding.inspect(datasets[key], own, rules, scope, tests, tokens, runner)
         if key == "learn.train" and not learn.generates:
             learned = _known(found)

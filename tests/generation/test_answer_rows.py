@@ -1,6 +1,7 @@
 """Rows of prompts and answers: read, split, and set aside where they are bad."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -83,6 +84,49 @@ def test_bad_rows_are_set_aside_with_their_reasons(checked, home):
     assert reasons["l"] == ["no-leak-into-test: the same prompt stands in learn.test, row 2"]
     assert any("47 tokens with its answer, and there is room for 40" in why for why in reasons["t"])
     assert found.labels == () and found.datasets["learn.train"].labels == {}
+
+
+QUESTIONS = {"learn.train": (0, 95), "learn.valid": (100, 110), "learn.test": (200, 210)}
+REMEMBERED = {"remember.old.train": (300, 310), "remember.old.valid": (320, 330), "remember.old.test": (400, 480)}
+
+
+def questions(*places: str) -> dict[str, list[dict[str, Any]]]:
+    """Return questions with two choices, to be learned and remembered; those at `places` end with an unusable one."""
+    spans = QUESTIONS | (REMEMBERED if any(place.startswith("remember") for place in places) else {})
+    data = {
+        key: [{**row, "choices": [row["answer"], "it is not"]} for row in asked(*span)] for key, span in spans.items()
+    }
+    for key in places:
+        data[key][-1]["answer"] = "no"
+    return data
+
+
+@pytest.mark.parametrize("key", [*QUESTIONS, *REMEMBERED])
+def test_an_answer_that_is_none_of_the_choices_is_told_with_its_file_and_row(checked, key):
+    old = Remember(name="old", train="a.jsonl", valid="v.jsonl", test="t.jsonl", metric="choice")
+    data = questions(key)
+    where = rf"{key}.jsonl, row {len(data[key])}: 1 of .* answer-among-choices: the answer `no` is none of its choices"
+    learn = {"valid": "v.jsonl", "test": "t.jsonl", "metric": "choice", "choices": "choices", "reject_at_most": 0.0}
+    with pytest.raises(BadInput, match=where):
+        checked(data, [old] if key in REMEMBERED else [], **learn)
+
+
+@pytest.mark.parametrize(
+    ("choices", "why"),
+    [
+        (["it is 94", " \u200b"], "one of its choices is empty"),
+        (["it is 94", "no", "no"], "the choice `no` is there twice"),
+        (["it is", "no"], "the answer `it is 94` is none of its choices"),
+    ],
+)
+def test_questions_with_unusable_choices_are_set_aside_where_choices_are_read(checked, choices, why):
+    data = questions()
+    data["learn.train"][-1]["choices"] = choices
+    found = checked(data, metric="choice", choices="choices")
+    (told,) = [one for one in found.expectations if not one.success]
+    assert (told.dataset, told.expectation, told.example) == ("learn.train", "answer-among-choices", f"row 95: {why}")
+    assert found.datasets["learn.train"].rows == 94
+    assert checked(data).quarantined == 0
 
 
 def test_a_task_that_the_decoder_cannot_do_is_refused(checked):
