@@ -26,7 +26,7 @@ class Options(choices.Options):
 def check(rows: Sequence[Row], options: Options) -> None:
     """Raise `BadInput` naming the first row that has no tests, or whose gold answer does not pass them."""
     for number, row in enumerate(rows, 1):
-        if not row.get("tests"):
+        if not "".join(row.get("tests") or "").strip():
             raise BadInput("the row has no tests to judge by", row=number, key="tests")
         if not metrics.passes(str(row["answer"]), row["tests"], _limits(options)):
             raise BadInput("the gold answer does not pass the row's own tests", row=number, key="tests")

@@ -29,10 +29,11 @@ def test_lists_may_be_written_as_json_or_alone(value, read):
     assert found[0]["tests"] == read
 
 
-@pytest.mark.parametrize("value", [3, [], [1], None])
-def test_what_is_no_list_of_texts_is_named_with_its_row(value):
-    with pytest.raises(BadInput) as caught:
-        canonical.pairs([{"q": "1", "a": "a", "t": value}], {**COLUMNS, "choices": "t"}, "f.jsonl")
+@pytest.mark.parametrize("role", ["choices", "tests"])
+@pytest.mark.parametrize("value", [3, [], [1], None, "", " \n", "[]", [""], ["", " "]])
+def test_what_is_no_list_of_texts_is_named_with_its_row(value, role):
+    with pytest.raises(BadInput, match="is not a list of texts") as caught:
+        canonical.pairs([{"q": "1", "a": "a", "t": value}], {**COLUMNS, role: "t"}, "f.jsonl")
     assert caught.value.row == 1 and caught.value.key == "t"
 
 

@@ -77,8 +77,9 @@ def test_tests_that_the_gold_answer_fails_are_refused():
     judging.parse("tests").check([good])
     with pytest.raises(BadInput, match="row 2, key `tests`: the gold answer does not pass"):
         judging.parse("tests").check([good, {**good, "tests": "assert x == 2"}])
-    with pytest.raises(BadInput, match="row 1, key `tests`: the row has no tests"):
-        judging.parse("tests").check([{**good, "tests": []}])
+    for nothing in ([], "", [" ", "\n"]):
+        with pytest.raises(BadInput, match="row 1, key `tests`: the row has no tests"):
+            judging.parse("tests").check([{**good, "tests": nothing}])
 
 
 @pytest.mark.parametrize(
