@@ -1,5 +1,6 @@
 """`holdfast merge`: registered versions of one start model as a new version."""
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -51,6 +52,9 @@ def _numbers(text: str | None, count: int) -> list[float]:
         found = [float(part) for part in text.split(",")]
     except ValueError as error:
         raise BadInput(f"cannot read `{text}`", key="--weights", expected="numbers separated by commas") from error
+    infinite = next((number for number in found if not math.isfinite(number)), None)
+    if infinite is not None:
+        raise BadInput(f"{infinite:g} is no weight", key="--weights", expected="finite numbers")
     if len(found) != count:
         raise BadInput(f"{len(found)} weights for {count} versions", key="--weights", expected=f"{count} numbers")
     return found

@@ -6,6 +6,7 @@ that only the versions have is the mean of theirs, by weight, where several have
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,8 @@ def check(merge: Merge, origins: Sequence[Start], home: Home) -> None:
 def merge(wanted: Merge, origin: Start, head: str, home: Home) -> tuple[Tuned, Selected]:
     """Return the merged version of `origin`'s versions as if it had been tuned, and what moved; `head` is in place.
 
-    Raises `BadInput` where a head of one name has several sets of labels, or nobody has `head`.
+    Raises `BadInput` where a head of one name has several sets of labels, nobody has `head`, or the weights are so
+    large that merged numbers are not finite.
     """
     model = models.load(origin, home)
     vectors, tuned = [], []
@@ -57,6 +59,7 @@ def merge(wanted: Merge, origin: Start, head: str, home: Home) -> tuple[Tuned, S
     moved = _combined(wanted, vectors)
     _apply(model, {name: begun[name] + moved[name] for name in moved})
     _add_heads(model, tuned, wanted)
+    _check_finite(model, wanted)
     if head not in model.heads and not model.generates:
         raise BadInput(f"no version has the head `{head}` to be judged by", expected=f"one of {', '.join(model.heads)}")
     if not model.generates:
@@ -101,10 +104,21 @@ def _add_heads(model: Model, tuned: Sequence[Model], wanted: Merge) -> None:
         if len({head.labels for head, _ in having}) > 1:
             raise BadInput(f"the head `{name}` has other labels in one version than in another")
         total = sum(weight for _, weight in having)
-        if len(having) > 1 and not total > 0:
-            raise BadInput(f"the weights of the versions with the head `{name}` do not add up to more than 0")
+        if len(having) > 1 and not 0 < total < math.inf:
+            raise BadInput(f"the weights of the versions with the head `{name}` do not add up to a number above 0")
         shares = [weight / total for _, weight in having] if len(having) > 1 else [1.0]
         model.heads[name] = _mean([head for head, _ in having], shares)
+
+
+def _check_finite(model: Model, wanted: Merge) -> None:
+    heads = [value for head in model.heads.values() for value in head.parameters.values()]
+    if not all(bool(value.isfinite().all()) for value in [*adapters.bare(model).values(), *heads]):
+        weights = ", ".join(f"{weight:g}" for weight in wanted.weights)
+        raise BadInput(
+            f"merged with the weights {weights}, numbers of the model are not finite",
+            key="merge.weights",
+            expected="smaller weights: 1 adds a version's change once",
+        )
 
 
 def _mean(heads: Sequence[Head], shares: Sequence[float]) -> Head:

@@ -21,6 +21,7 @@ HOLDFAST = str(Path(sys.executable).with_name("holdfast"))
         (("compare", "toy.yaml", "--methods", "sft", "--rates", "1,1"), "key `--rates`: these are no rates: '1,1'"),
         (("up", "none.yaml"), "none.yaml: no such pipeline file"),
         (("up", "--pipelines", "none"), "none, key `--pipelines`: no such folder"),
+        (("merge", "a/1", "--how", "ties", "--name", "x", "--weights", "inf"), "key `--weights`: inf is no weight"),
         (("up", "--every", "soon"), "key `--every`: 'soon' is no span of time; expected such as 90s, 15m or 1h"),
     ],
 )

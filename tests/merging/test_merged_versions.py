@@ -96,11 +96,22 @@ def test_what_cannot_be_merged_is_refused(tuned, tiny_start, home):
         merged([first, other], tiny_start, home)
     with pytest.raises(BadInput, match=r"no version has the head `topic`.*one of mood"):
         merged([first], tiny_start, home, head="topic")
-    with pytest.raises(BadInput, match="do not add up to more than 0"):
-        merged([first, tuned(Selection(), 4)], tiny_start, home, weights=[1.0, -1.0])
+    for weights in ([1.0, -1.0], [1e308, 1e308]):
+        with pytest.raises(BadInput, match="do not add up to a number above 0"):
+            merged([first, tuned(Selection(), 4)], tiny_start, home, weights=weights)
     with pytest.raises(BadInput, match=r"cannot be merged: what HOLDFAST_BOTTLENECK adds"):
         merged([tuned(Selection(added=beside), 5)], tiny_start, home)
     later = tuned(Selection(), 6, first)
     wanted = Merge(how="ties", weights=(1.0, 1.0), density=0.2, parents=(first, later))
     with pytest.raises(BadInput, match=r"was tuned from models:/v/1.*the same start model"):
         merging.check(wanted, [tiny_start, first], home)
+
+
+@pytest.mark.parametrize("how", ["task-arithmetic", "ties"])
+def test_weights_that_make_numbers_infinite_are_refused(tuned, tiny_start, home, how):
+    origin = tuned(Selection(), 1)
+    encoder = Selection(whole=frozenset({f"{LAYER}.1.output.dense.weight"}))
+    for parents in ([tuned(encoder, 2)], [tuned(Selection(), 3, origin), tuned(encoder, 4, origin)]):
+        given = {"how": how, "weights": [1e300] * len(parents), "density": 0.5 if how == "ties" else None}
+        with pytest.raises(BadInput, match=r"key `merge.weights`: merged with the weights 1e\+300.* are not finite"):
+            merged(parents, origin if len(parents) > 1 else tiny_start, home, **given)
