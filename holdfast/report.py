@@ -55,7 +55,7 @@ def write(
             sections.validation(validated, home),
             sections.data(prepared, validated),
             sections.lineage(result),
-            sections.stages(result),
+            *([sections.stages(result)] if result.stages else []),
         ],
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         *([("shadow", words.shadow(result.shadow))] if result.shadow else []),
         ("report", result.report),
         ("MLflow run", f"{result.run_id} at {words.address(result.tracking)}"),
-        ("time", words.stages(result)),
+        *([("time", words.stages(result))] if result.stages else []),
     ]
 
 

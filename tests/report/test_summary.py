@@ -72,3 +72,11 @@ def test_numbers_in_words():
     assert (words.seconds(0.04), words.seconds(99.94), words.seconds(123.4)) == ("0.0 s", "99.9 s", "123 s")
     assert words.address("sqlite:////a/b@c.db") == "sqlite:////a/b@c.db"
     assert words.address("https://u:p@host/x") == "https://host/x"
+
+
+def test_a_result_without_stages_tells_no_time(parts, records, tmp_path):
+    result = parts.result.model_copy(update={"stages": ()})
+    assert not any(line.startswith("time") for line in report.summary_lines(result))
+    assert "together" not in shown(result)
+    page = report.write(tmp_path / "report", result, **records)
+    assert "Seconds per stage" not in page.read_text()
