@@ -16,24 +16,37 @@ from typing import Any
 
 _REFUSED = (  # audit events, by prefix
     "socket.", "subprocess.", "os.fork", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.kill", "ctypes.",
-    "gc.", "pty.", "sys.settrace", "sys.setprofile", "sys._current_frames", "resource.",
+    "gc.", "pty.", "sys.settrace", "sys.setprofile", "sys._current_frames", "resource.", "os.remove", "os.rename",
+    "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown", "os.utime", "os.setxattr",
+    "os.removexattr", "shutil.", "cpython.PyInterpreterState_New",
 )  # fmt: skip
-_NO_IMPORT = {"ctypes", "_ctypes", "_posixsubprocess", "resource", "_testcapi"}
+_NO_IMPORT = {
+    "ctypes", "_ctypes", "_posixsubprocess", "resource", "_testcapi", "_xxsubinterpreters", "_interpreters",
+}  # fmt: skip
 _NEW_USER, _NEW_NET = 0x10000000, 0x40000000
 _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _READ_FILE, _READ_DIRECTORY, _PATH_BENEATH = 1 << 2, 1 << 3, 1
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}  # Landlock's version: how many rights on files it knows; 16 since
-# Per machine: the audit architecture, and the numbers of socket, socketpair, connect, clone, fork, vfork, execve,
-# execveat, clone3, kill, tkill, tgkill, pidfd_send_signal, ptrace, process_vm_readv and _writev, unshare, prlimit64,
-# io_uring_setup, as far as the machine has them.
-_CALLS = {
-    "x86_64": (
-        0xC000003E,
-        (41, 53, 42, 56, 57, 58, 59, 322, 435, 62, 200, 234, 424, 101, 310, 311, 272, 302, 425),
-    ),
-    "aarch64": (0xC00000B7, (198, 199, 203, 220, 221, 281, 435, 129, 130, 131, 424, 117, 270, 271, 97, 261, 425)),
-}
+# Per machine: the audit architecture, and the numbers of the calls below, as far as the machine has them:
+# socket, socketpair, connect, clone, fork, vfork, execve, execveat, clone3, kill, tkill, tgkill, pidfd_send_signal,
+# ptrace, process_vm_readv and _writev, unshare, prlimit64, io_uring_setup;
+# what Landlock lets pass on files: chmod, fchmod, fchmodat, fchmodat2, chown, fchown, lchown, fchownat, utime, utimes,
+# utimensat, futimesat, setxattr, lsetxattr, fsetxattr, setxattrat, removexattr, lremovexattr, fremovexattr,
+# removexattrat, file_setattr, mknod, mknodat;
+# how others run: setpriority, sched_setparam, sched_setscheduler, sched_setaffinity, sched_setattr, ioprio_set.
+_CALLS: dict[str, tuple[int, tuple[int, ...]]] = {
+    "x86_64": (0xC000003E, (
+        41, 53, 42, 56, 57, 58, 59, 322, 435, 62, 200, 234, 424, 101, 310, 311, 272, 302, 425,
+        90, 91, 268, 452, 92, 93, 94, 260, 132, 235, 280, 261, 188, 189, 190, 463, 197, 198, 199, 466, 469, 133, 259,
+        141, 142, 144, 203, 314, 251,
+    )),
+    "aarch64": (0xC00000B7, (
+        198, 199, 203, 220, 221, 281, 435, 129, 130, 131, 424, 117, 270, 271, 97, 261, 425,
+        52, 53, 452, 55, 54, 88, 5, 6, 7, 463, 14, 15, 16, 466, 469, 33,
+        140, 118, 119, 122, 274, 30,
+    )),
+}  # fmt: skip
 
 
 def limit(limits: dict[str, Any]) -> None:
@@ -76,7 +89,7 @@ def forbid_files(libc: Any, roots: list[str]) -> bool:
 
 
 def forbid_calls(libc: Any) -> bool:
-    """Have seccomp refuse sockets, new processes and threads, signals and tracing; say whether the kernel does."""
+    """Have seccomp refuse `_CALLS`: sockets, new processes, signals, changes to files; say whether the kernel does."""
     if os.uname().machine not in _CALLS:
         return False
     architecture, numbers = _CALLS[os.uname().machine]
@@ -93,7 +106,7 @@ def forbid_calls(libc: Any) -> bool:
 
 
 def refuse_events(roots: list[str]) -> None:
-    """Have the interpreter itself refuse what the kernel might not: files outside `roots`, sockets, processes."""
+    """Have the interpreter refuse what the kernel might not: files outside `roots`, changes, sockets and so on."""
     real = os.path.realpath
 
     def hook(event: str, values: tuple[Any, ...]) -> None:

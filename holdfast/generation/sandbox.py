@@ -5,9 +5,9 @@ empty folder that is removed afterwards. Its limits on processor time, memory, o
 be written) and processes (none may be started, nor threads) are `resource.setrlimit`'s; when it ends, or time or
 output run out, its whole process group is killed. Beyond that it is confined by what the kernel offers, and
 `Outcome.barriers` says what held: a `namespace` without a network; `landlock`, which leaves only the standard library
-readable; `seccomp`, which refuses sockets, processes and signals. Where the kernel offers none of these (outside Linux,
-or in some containers) the interpreter alone refuses files, sockets and processes, by an audit hook: that stops
-accidents, not an attacker.
+readable; `seccomp`, which refuses sockets, processes, signals, and changes to a file's mode, owner, times or attributes
+or to another process's priority. Where the kernel offers none of these (outside Linux, or in some containers) the
+interpreter alone refuses files, sockets and processes, by an audit hook: that stops accidents, not an attacker.
 
 A program passes only when a random token comes back that is sent behind the last test: leaving early, printing and
 exit codes prove nothing. What no sandbox can see is a program whose values claim to equal everything that they are

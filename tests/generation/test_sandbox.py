@@ -1,5 +1,6 @@
 """Programs that try to get out, to hog the machine, or to pass without passing."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -176,6 +177,68 @@ def test_nothing_is_written_and_nothing_stays():
     assert set(Path("/tmp").glob("holdfast-sandbox-*")) <= before
 
 
+CHANGES = [
+    "os.chmod(PATH, 0o600)", "os.fchmod(os.open(PATH, 0), 0o600)", "os.chown(PATH, -1, os.getgid())",
+    "os.lchown(PATH, -1, os.getgid())", "os.utime(PATH, (1, 1))", "os.remove(PATH)", "os.unlink(PATH)",
+    "os.rename(PATH, PATH + '2')", "os.replace(PATH, PATH + '2')", "os.rmdir(PATH + '.d')", "os.mkdir(PATH + '2')",
+    "os.link(PATH, PATH + '2')", "os.symlink(PATH, PATH + '2')", "os.truncate(PATH, 0)", "shutil.rmtree(PATH + '.d')",
+    "shutil.move(PATH, PATH + '2')", "shutil.copymode(PATH, PATH + '.d')",
+]  # fmt: skip
+OF_ATTRIBUTES = ["os.setxattr(PATH, 'user.holdfast', b'1')", "os.removexattr(PATH, 'user.holdfast')"]
+OF_THE_PARENT = [
+    "os.setpriority(os.PRIO_PROCESS, os.getppid(), os.getpriority(os.PRIO_PROCESS, os.getppid()))",
+    "os.sched_setaffinity(os.getppid(), os.sched_getaffinity(os.getppid()))",
+    "os.sched_setscheduler(os.getppid(), os.SCHED_OTHER, os.sched_param(0))",
+]
+
+
+def kept(folder: Path) -> Path:
+    """Return a file in a folder, with a folder and an attribute (where the file system has them) beside it."""
+    file = folder / "kept.txt"
+    file.write_text("x")
+    (folder / "kept.txt.d").mkdir()
+    with contextlib.suppress(OSError):
+        os.setxattr(file, "user.holdfast", b"0")
+    return file
+
+
+TRYING = """
+import os, shutil
+for change in {changes}:
+    try: exec(change)
+    except PermissionError: continue
+    except OSError as error: print(change, error)
+    else: print(change)
+"""
+
+
+def state(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    return [(path, path.stat()) for path in sorted(folder.iterdir())]
+
+
+def test_no_file_outside_is_changed(tmp_path):
+    file = str(kept(tmp_path))
+    changes = [change.replace("PATH", repr(file)) for change in CHANGES + OF_ATTRIBUTES]
+    before = state(tmp_path)
+    outcome = run(TRYING.format(changes=changes) + RIGHT)
+    assert outcome.passed and not outcome.output
+    assert state(tmp_path) == before
+
+
+def test_how_the_parent_runs_is_not_changed():
+    outcome = run(TRYING.format(changes=OF_THE_PARENT) + RIGHT)
+    if "seccomp" not in outcome.barriers:
+        pytest.skip("this kernel has no seccomp")
+    assert outcome.passed and not outcome.output
+
+
+@pytest.mark.parametrize("how", ["import {}", "import importlib; importlib.import_module('{}')"])
+def test_no_second_interpreter_is_made(how):
+    module = "_xxsubinterpreters" if sys.version_info < (3, 13) else "_interpreters"
+    outcome = run(f"{how.format(module)}; import sys; sys.modules['{module}'].create()\n{RIGHT}")
+    assert outcome.why == "failed" and "not allowed" in outcome.output
+
+
 def test_no_socket_is_opened():
     refused("import socket; socket.socket()", "not allowed")
     refused("import _socket; _socket.socket(1, 1)", "not allowed")
@@ -194,7 +257,7 @@ def test_the_parent_is_not_touched_and_its_environment_not_seen(monkeypatch):
 def alone(barrier: str, attempt: str, tmp_path: Path) -> str:
     """What an attempt prints under one of the kernel's barriers and nothing else."""
     script = f"""
-import ctypes, importlib.util, os, socket, sys
+import ctypes, importlib.util, os, shutil, socket, sys
 spec = importlib.util.spec_from_file_location("inside", {_confined.__file__!r})
 inside = importlib.util.module_from_spec(spec); spec.loader.exec_module(inside)
 libc = ctypes.CDLL(None, use_errno=True)
@@ -233,3 +296,19 @@ def test_every_barrier_holds_by_itself(barrier, attempt, seen, tmp_path):
     if said[0] == "False":
         pytest.skip(f"this kernel does not allow {barrier}")
     assert said[1:] == [seen]
+
+
+@pytest.mark.parametrize(
+    ("barrier", "attempt"),
+    [("refuse_events(['/'])", attempt) for attempt in CHANGES + OF_ATTRIBUTES]
+    + [("forbid_calls(libc)", attempt) for attempt in [*CHANGES[:5], *OF_ATTRIBUTES, *OF_THE_PARENT]]
+    + [("forbid_calls(libc)", "os.mkfifo(PATH + '2')")],
+)
+def test_changes_are_refused_by_the_interpreter_alone_and_by_seccomp_alone(barrier, attempt, tmp_path):
+    attempt = attempt.replace("PATH", repr(kept(tmp_path).name))
+    said = alone(barrier, attempt, tmp_path).split()
+    if said[0] == "False":
+        pytest.skip(f"this kernel does not allow {barrier}")
+    assert said[1:] == ["PermissionError"]
+    without = alone("limit", attempt, tmp_path).split()[-1]
+    assert without == "done" or ("xattr" in attempt and without == "OSError")  # some file systems have none
