@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from holdfast import choices, closures, digests
+from holdfast import choices, closures, digests, faults
 from holdfast.errors import BadInput
 from holdfast.judges._case import Ask, Case
 from holdfast.rows import Row
@@ -24,10 +25,10 @@ class Judge:
     options: dict[str, Any]
 
     def verdicts(self, cases: Sequence[Case], ask: Ask) -> list[bool]:
-        """Return whether each case's answer is accepted; raises `BadInput` where a plug-in does not say bool."""
+        """Return whether each case's answer is accepted; raises `BadInput` where a plug-in fails or says no bool."""
         if ":" in self.name:
             own = _function(self.name)
-            return [_said(self.name, own(c.prompt, c.answer, c.row)) for c in cases]
+            return [_own_verdict(self.name, own, case) for case in cases]
         module = choices.load("judges", self.name)
         found: list[bool] = module.judge(cases, module.Options(**self.options), ask)
         return found
@@ -54,7 +55,8 @@ def parse(raw: Any, key: str = "judge") -> Judge:
 
     A function is called as `function(prompt, answer, row)`, with the gold row, and returns True or False.
 
-    Raises `BadInput` for more or fewer than one, an unknown name or option, and a function that cannot be found.
+    Raises `BadInput` for more or fewer than one, an unknown name or option, and a function that cannot be found or
+    does not take what it is called with.
     """
     if isinstance(raw, str) and ":" in raw:
         _function(raw, key)
@@ -65,16 +67,31 @@ def parse(raw: Any, key: str = "judge") -> Judge:
     return Judge(*next(iter(chosen.items())))
 
 
-def _function(name: str, key: str = "judge") -> Any:
+def _function(name: str, key: str = "judge") -> Callable[..., Any]:
     module, _, function = name.rpartition(":")
     try:
-        found = getattr(_module(module), function)
-    except (ImportError, AttributeError, ValueError, OSError, SyntaxError) as error:
+        found: Callable[..., Any] = getattr(_module(module), function)
+    except (Exception, SystemExit) as error:  # importing runs the user's code
         wanted = "module:function, or FILE.py:function beside the pipeline file"
-        raise BadInput(f"`{name}` cannot be imported ({error})", key=key, expected=wanted) from error
+        raise BadInput(f"`{name}` cannot be imported ({_told(error)})", key=key, expected=wanted) from error
     if not callable(found):
         raise BadInput(f"`{name}` is not a function", key=key)
+    if not _takes_three(found):
+        raise BadInput(f"`{name}` cannot be called as a judge", key=key, expected="a function of (prompt, answer, row)")
     return found
+
+
+def _takes_three(function: Callable[..., Any]) -> bool:
+    """Say whether a function takes a prompt, an answer and a row; of some that are built in nothing can be said."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind("prompt", "answer", {})
+    except TypeError:
+        return False
+    return True
 
 
 def _module(name: str) -> ModuleType:
@@ -88,7 +105,19 @@ def _module(name: str) -> ModuleType:
     return made
 
 
-def _said(name: str, verdict: Any) -> bool:
+def _own_verdict(name: str, function: Callable[..., Any], case: Case) -> bool:
+    """Return what a function of the user's own says; raise `BadInput` naming the row where it fails or says no bool."""
+    try:
+        verdict = function(case.prompt, case.answer, case.row)
+    except (Exception, SystemExit) as error:
+        if faults.full(error) or faults.out_of_memory(error):
+            raise
+        raise BadInput(f"the judge `{name}` failed ({_told(error)})", row=case.number) from error
     if not isinstance(verdict, bool):
-        raise BadInput(f"the judge `{name}` said {verdict!r:.40}", expected="True or False")
+        what = f"the judge `{name}` said {verdict!r:.40}"
+        raise BadInput(what, row=case.number, expected="True or False")
     return verdict
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

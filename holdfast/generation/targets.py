@@ -144,7 +144,7 @@ class _Maker:
     ) -> dict[int, str]:
         """Return what the judge accepts of the answers that nothing else speaks against, and count the rest."""
         fit = [(i, answer.text) for i, answer, reason in zip(which, said, reasons, strict=True) if reason is None]
-        verdicts = self.judge.verdicts([Case(text, dict(rows[i])) for i, text in fit], self._ask)
+        verdicts = self.judge.verdicts([Case(text, dict(rows[i]), i + 1) for i, text in fit], self._ask)
         counted = self.refused.setdefault(source, Counter())
         counted.update(reason for reason in reasons if reason is not None)
         counted.update("judged wrong" for verdict in verdicts if not verdict)

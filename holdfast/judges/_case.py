@@ -11,10 +11,14 @@ Ask = Callable[[Sequence[str]], list[str]]
 
 @dataclass(frozen=True)
 class Case:
-    """An answer to be judged, and the row (`prompt`, the gold `answer`, and what else it has) that it answers."""
+    """An answer to be judged, and the row (`prompt`, the gold `answer`, and what else it has) that it answers.
+
+    `number` is the row's (1-based), where it is known.
+    """
 
     answer: str
     row: dict[str, Any]
+    number: int | None = None
 
     @property
     def prompt(self) -> str:

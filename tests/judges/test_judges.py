@@ -143,10 +143,47 @@ def test_a_judge_in_a_file_is_found_by_its_path_and_known_by_its_bytes(tmp_path)
             judging.parse(name)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("1 / 0", "cannot be imported .ZeroDivisionError"), ("good = nothing", "cannot be imported .NameError"),
+        ("raise RuntimeError('no')", "cannot be imported .RuntimeError: no"), ("exit(3)", "cannot be imported"),
+        ("def good(prompt, answer): return True", "cannot be called as a judge; expected .*prompt, answer, row"),
+        ("def good(*, row): return True", "cannot be called as a judge"),
+        ("def good(a, b, c, d): return True", "cannot be called as a judge"),
+        ("class good: pass", "cannot be called as a judge"),
+    ],
+)  # fmt: skip
+def test_a_judge_that_cannot_be_used_is_refused_as_it_is_read(text, why, tmp_path):
+    (tmp_path / "own.py").write_text(text)
+    with pytest.raises(BadInput, match=f"`judge`.*own.py:good` {why}"):
+        judging.parse(f"{tmp_path}/own.py:good")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("row['absent']", "failed .KeyError: 'absent'"), ("1 / 0", "failed .ZeroDivisionError"),
+        ("int(answer)", "failed .ValueError"), ("exit()", "failed .SystemExit"), ("None", "said None; expected True"),
+    ],
+)  # fmt: skip
+def test_a_judge_that_fails_is_named_with_the_row(text, why, tmp_path):
+    (tmp_path / "own.py").write_text(f"def good(prompt, answer, row, *more):\n    return answer == 'a' or {text}\n")
+    cases = [Case(answer, {"prompt": "p", "answer": "g"}, number) for number, answer in [(4, "a"), (7, "b")]]
+    with pytest.raises(BadInput, match=f"row 7.*own.py:good` {why}"):
+        judging.parse(f"{tmp_path}/own.py:good").verdicts(cases, nobody)
+
+
+def test_a_judge_that_met_a_fault_of_the_machine_is_not_blamed(tmp_path):
+    (tmp_path / "own.py").write_text("def good(prompt, answer, row):\n    raise MemoryError\n")
+    with pytest.raises(MemoryError):
+        verdict(f"{tmp_path}/own.py:good", "a", "b")
+
+
 def test_what_is_no_judge_is_refused(plugin):
     for raw, why in [
         ("numbr", "Did you mean `number`"), (["number", "exact"], "2 judges are chosen"),
-        (plugin + "no", "cannot be imp"), ("absent:f", "cannot be imported"),
+        (plugin + "no", "cannot be imp"), ("absent:f", "cannot be imported"), (".x:f", "cannot be imported"),
         (plugin + "NUMBER", "is not a function"), (None, "0 judges"),
         ({"exact": {"strikt": True}}, "Did you mean `strict`"),
     ]:  # fmt: skip
