@@ -24,6 +24,7 @@ from holdfast.generation.judging import Judge
 from holdfast.generation.targets import Arm
 
 SHORTHAND = "judge"
+_JUDGE = "examples.self.judge"
 
 
 class Options(choices.Options):
@@ -40,7 +41,7 @@ class Options(choices.Options):
 def judge(options: Options, metric: str | None) -> Judge:
     """Return the judge; raise `BadInput` for more than one, an unknown one, or a function that cannot be found."""
     default = metric if metric in ("number", "tests") else "exact"
-    return judging.parse(options.judge or default, "examples.self.judge")
+    return judging.parse(options.judge or default, _JUDGE)
 
 
 def located(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def located(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     found = dict(values)
     for key in ("paraphrase", "prompt"):
-        if found.get(key):
+        if isinstance(found.get(key), str):
             found[key] = str((folder / Path(found[key]).expanduser()).resolve())
     file, _, function = str(found.get("judge")).rpartition(":")
     if isinstance(found.get("judge"), str) and file.endswith(".py"):
@@ -67,8 +68,8 @@ def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _located_options(name: str, own: Any, folder: Path) -> Any:
-    if isinstance(own, str):
-        own = {choices.load("judges", name, "examples.self.judge").SHORTHAND: own}
+    if isinstance(own, str) and getattr(choices.load("judges", name, _JUDGE), "SHORTHAND", None) == "prompt":
+        own = {"prompt": own}
     return _absolute(own, folder) if isinstance(own, dict) else own
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 from holdfast import choices
 from holdfast.generation import metrics
 from holdfast.judges._case import Ask, Case
 
+SHORTHAND = "strict"
+
 
 class Options(choices.Options):
-    """`strict`: compare to the letter, but for white space at the ends."""
+    """`strict`: compare to the letter, but for white space at the ends; `exact: strict` says the same."""
 
-    strict: bool = False
+    strict: Annotated[bool, BeforeValidator(lambda value: True if value == "strict" else value)] = False
 
 
 def judge(cases: Sequence[Case], options: Options, ask: Ask) -> list[bool]:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from holdfast import choices
+from holdfast import choices, spec
 from holdfast.errors import BadInput
 from holdfast.generation import judging, prompts
 from holdfast.judges._case import Case
@@ -189,6 +189,40 @@ def test_what_is_no_judge_is_refused(plugin):
     ]:  # fmt: skip
         with pytest.raises(BadInput, match=why):
             judging.parse(raw)
+
+
+@pytest.fixture
+def pipeline(tmp_path):
+    """Return a function that reads a pipeline file with options of `self`."""
+
+    def read(own):
+        learn = {"train": "a.csv", "tests": "tests"}
+        raw = {"name": "a", "task": "generation", "start": {"model": "m"}, "learn": learn, "examples": {"self": own}}
+        return spec.parse(raw, tmp_path / "own.yaml")
+
+    return read
+
+
+@pytest.mark.parametrize("strict", ["strict", {"strict": True}])
+def test_exact_may_be_strict(pipeline, strict):
+    raw = pipeline({"judge": {"exact": strict}}).examples["self"]["judge"]
+    assert judging.parse(raw).options == {"strict": True} and not verdict(raw, "The cat", "the cat")
+    assert verdict({"exact": True}, "The cat", "the cat")
+
+
+@pytest.mark.parametrize(
+    ("judge", "key", "why"),
+    [
+        ({"tests": 5}, "tests", "takes no bare value, got 5"),
+        ({"tests": "x"}, "tests", "takes no bare value, got 'x'"),
+        ({"exact": "loose"}, "exact.strict", "valid boolean"), ({"number": "x"}, "number.tolerance", "valid number"),
+        ({"model": {"prompt": 5}}, "model.prompt", "not a valid path"),
+        ({"model": 5}, "model.prompt", "not a valid path"),
+    ],
+)  # fmt: skip
+def test_an_option_that_a_judge_does_not_have_is_refused(pipeline, judge, key, why):
+    with pytest.raises(BadInput, match=f"key `examples.self.judge.{key}`: .*{why}"):
+        pipeline({"judge": judge})
 
 
 def test_every_judge_is_found():
