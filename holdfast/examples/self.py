@@ -19,7 +19,8 @@ from typing import Any
 from pydantic import Field
 
 from holdfast import choices, digests
-from holdfast.generation import judging
+from holdfast.errors import BadInput
+from holdfast.generation import judging, prompts
 from holdfast.generation.judging import Judge
 from holdfast.generation.targets import Arm
 
@@ -47,11 +48,22 @@ def judge(options: Options, metric: str | None) -> Judge:
 def located(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return options with the paths of prompt files absolute, a judge's too, and that of a judge's own file.
 
-    Raises `BadInput` for a judge that cannot be found.
+    Raises `BadInput` for a judge that cannot be found and a prompt that cannot be used.
     """
     found = _absolute(values, folder)
-    judge(Options(**found), None)
+    chosen = judge(Options(**found), None)
+    _check_prompt("paraphrase", found.get("paraphrase"), "examples.self.paraphrase")
+    _check_prompt("judge", chosen.options.get("prompt"), f"{_JUDGE}.{chosen.name}.prompt")
     return found
+
+
+def _check_prompt(name: str, file: str | None, key: str) -> None:
+    if file is None:
+        return
+    try:
+        prompts.read(name, Path(file))
+    except BadInput as error:
+        raise BadInput(f"{error.file}: {error.what}", key=key, expected=error.expected) from error
 
 
 def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -24,7 +24,8 @@ def read(name: str, own: Path | None = None) -> str:
     try:
         text = path.read_text(encoding="utf-8").rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"the prompt cannot be read ({error})", file=path) from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"the prompt cannot be read ({reason})", file=path) from error
     missing = sorted(_NEEDED[name] - set(_PLACE.findall(text)))
     if missing:
         raise BadInput(f"the prompt has no place for the {missing[0]}", file=path, expected=f"{{{missing[0]}}}")

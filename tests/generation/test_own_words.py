@@ -43,6 +43,8 @@ def test_a_classifier_has_no_words_of_its_own(tmp_path):
 
 
 def test_prompt_files_lie_beside_the_pipeline_file(tmp_path):
+    for name in ("j.txt", "p.txt"):
+        (tmp_path / name).write_text("{prompt} {answer} {gold}")
     found = recipe(tmp_path, examples={"self": {"judge": {"model": {"prompt": "j.txt"}}, "paraphrase": "p.txt"}})
     assert found.examples["self"]["paraphrase"] == str(tmp_path / "p.txt")
     assert found.examples["self"]["judge"] == {"model": {"prompt": str(tmp_path / "j.txt")}}

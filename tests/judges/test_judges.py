@@ -225,6 +225,24 @@ def test_an_option_that_a_judge_does_not_have_is_refused(pipeline, judge, key, w
         pipeline({"judge": judge})
 
 
+@pytest.mark.parametrize(
+    ("own", "key"),
+    [
+        ({"paraphrase": "own.txt"}, "paraphrase"), ({"judge": {"model": "own.txt"}}, "judge.model.prompt"),
+        ({"judge": {"model": {"prompt": "own.txt"}}}, "judge.model.prompt"),
+    ],
+)  # fmt: skip
+def test_a_prompt_that_cannot_be_used_is_refused_as_the_file_is_read(pipeline, own, key, tmp_path):
+    file = tmp_path / "own.txt"
+    for content, why in [(None, "No such file"), (b"\xff", "can't decode"), (b"{prompt}", "no place for the")]:
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(BadInput, match=f"key `examples.self.{key}`: {file}: the prompt .*{why}"):
+            pipeline(own)
+    file.write_text("{prompt} {answer} {gold}")
+    assert str(file) in str(pipeline(own).examples)
+
+
 def test_every_judge_is_found():
     assert choices.names("judges") == ["exact", "model", "number", "tests"]
     assert all(judging.parse(name).key()["judge"] == name for name in choices.names("judges"))
