@@ -319,12 +319,13 @@ def parse(raw: dict[str, Any], path: Path) -> Pipeline:
         for key, axis in AXIS_OF_KEY.items():
             values[key] = choices.parse(axis, values.get(key), key)
         pipeline = Pipeline.model_validate(values)
+        compatibility.check(pipeline, path)
+        located = _absolute(_with_metrics(pipeline), path.resolve().parent)
     except ValidationError as error:
         raise choices.from_validation(error, "", _known_keys(error), path) from error
     except BadInput as error:
         raise BadInput(error.what, file=path, key=error.key, expected=error.expected, remedy=error.remedy) from error
-    compatibility.check(pipeline, path)
-    return _with_merge(_with_circuit(_uncontrolled(_absolute(_with_metrics(pipeline), path.resolve().parent))))
+    return _with_merge(_with_circuit(_uncontrolled(located)))
 
 
 def _known_keys(error: ValidationError) -> list[str]:

@@ -243,6 +243,20 @@ def test_a_prompt_that_cannot_be_used_is_refused_as_the_file_is_read(pipeline, o
     assert str(file) in str(pipeline(own).examples)
 
 
+@pytest.mark.parametrize(
+    ("own", "key"),
+    [
+        ({"judge": "numbr"}, "judge.numbr"), ({"judge": "absent.py:good"}, "judge"), ({"judge": "absent:good"}, "judge"),
+        ({"judge": {"numbr": True}}, "judge.numbr"), ({"judge": {"tests": {"second": 1}}}, "judge.tests.second"),
+        ({"judge": {"tests": 5}}, "judge.tests"), ({"paraphrase": "absent.txt"}, "paraphrase"),
+    ],
+)  # fmt: skip
+def test_the_pipeline_file_is_named(pipeline, own, key, tmp_path):
+    with pytest.raises(BadInput) as told:
+        pipeline(own)
+    assert str(told.value).startswith(f"{tmp_path / 'own.yaml'}, key `examples.self.{key}`: ")
+
+
 def test_every_judge_is_found():
     assert choices.names("judges") == ["exact", "model", "number", "tests"]
     assert all(judging.parse(name).key()["judge"] == name for name in choices.names("judges"))
