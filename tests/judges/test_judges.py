@@ -246,7 +246,8 @@ def test_a_prompt_that_cannot_be_used_is_refused_as_the_file_is_read(pipeline, o
 @pytest.mark.parametrize(
     ("own", "key"),
     [
-        ({"judge": "numbr"}, "judge.numbr"), ({"judge": "absent.py:good"}, "judge"), ({"judge": "absent:good"}, "judge"),
+        ({"judge": "numbr"}, "judge.numbr"), ({"judge": "absent.py:good"}, "judge"),
+        ({"judge": "absent:good"}, "judge"),
         ({"judge": {"numbr": True}}, "judge.numbr"), ({"judge": {"tests": {"second": 1}}}, "judge.tests.second"),
         ({"judge": {"tests": 5}}, "judge.tests"), ({"paraphrase": "absent.txt"}, "paraphrase"),
     ],
