@@ -35,7 +35,7 @@ demo-loop: install
 	$(BIN)/holdfast backtest benchmarks/loop/made.yaml --stream $(DEMO_HOME)-loop.csv --every 28d --home $(DEMO_HOME)-loop --out $(DEMO_HOME)-loop/out
 
 # Workers of one thread each: on two cores that is faster than threads; the third works while tests of servers wait.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=40
 
 test: install
 	$(PYTEST)

@@ -62,6 +62,7 @@ def test_every_point_is_a_function_of_the_project() -> None:
 
 def test_every_choice_and_preset_has_a_row_whose_file_can_be_read(tmp_path: Path) -> None:
     every = rows.every()
+    (tmp_path / "paraphrase.txt").write_text("{prompt} {gold}\n")
     assert {rows.of(preset) for preset in methods.PRESETS} <= set(every)
     assert {f"{axis}/{name}" for axis in choices.AXES for name in choices.names(axis)} <= set(every)
     for row in every:
