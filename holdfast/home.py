@@ -100,16 +100,16 @@ def _nearest(here: Path) -> Path | None:
 def make(path: Path) -> Home:
     """Create the home folder at `path` if it is not there, check that it can be written to, and mark it.
 
-    Raises `BadInput` when it cannot be written to, or holds something and is not a home: `reset` would remove that.
+    Raises `BadInput` when it cannot be written to, or holds something but homes (`make demo` has its own in the
+    checkout's) and is not a home: `reset` would remove that.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        used = any(path.iterdir())
         with tempfile.TemporaryFile(dir=path):
             pass
         marker = path / _MARKER
         if not marker.exists():
-            if used:
+            if not _holds_only_homes(path):
                 raise BadInput(
                     "the folder holds something and is not a Holdfast home",
                     file=path,
@@ -122,6 +122,14 @@ def make(path: Path) -> Home:
             f"the home folder cannot be written to ({error.strerror})", file=path, remedy="Choose another with --home."
         ) from error
     return Home(path)
+
+
+def _holds_only_homes(folder: Path) -> bool:
+    """Say whether whatever lies in a folder, or in folders in it, are homes; an empty one holds nothing else."""
+    return all(
+        not entry.is_symlink() and entry.is_dir() and (is_home(entry) or _holds_only_homes(entry))
+        for entry in folder.iterdir()
+    )
 
 
 def is_home(path: Path) -> bool:

@@ -89,6 +89,17 @@ def test_a_folder_that_holds_something_else_does_not_become_a_home(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_folder_of_other_homes_alone_becomes_one_and_leaves_them_be(tmp_path):
+    inner = homes.make(tmp_path / ".holdfast" / "benchmarks" / "demo")  # as `make demo` leaves the checkout's
+    (inner.path / "kept").write_text("a result")
+    homes.make(tmp_path / ".holdfast")
+    assert homes.is_home(tmp_path / ".holdfast") and (inner.path / "kept").read_text() == "a result"
+    (tmp_path / "other" / "homes").mkdir(parents=True)
+    (tmp_path / "other" / "link").symlink_to(inner.path)
+    with pytest.raises(BadInput, match="holds something and is not a Holdfast home"):
+        homes.make(tmp_path / "other")
+
+
 def test_everything_is_inside_the_home_unless_the_user_says_otherwise(home, monkeypatch):
     folders = (home.store.root, home.data, home.cache, home.reports, home.checkpoints)
     assert all(folder.is_relative_to(home.path) for folder in folders)
