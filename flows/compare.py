@@ -6,6 +6,7 @@ computed once. Killed anywhere, the same command goes on from the last finished 
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -80,8 +81,11 @@ def compare(file: Path, settings: Settings, home: Home, out: Path, announce: Ann
 
 def _pipelines(file: Path, settings: Settings) -> tuple[dict[str, spec.Pipeline], list[str]]:
     """Return the pipeline of every arm, the baselines first, and what is to be said of those left out."""
-    if settings.seeds < 1 or not settings.grid or min(settings.grid) <= 0:
+    grid = settings.grid
+    if settings.seeds < 1 or not grid or min(grid) <= 0:
         raise BadInput("a comparison needs at least one seed and one positive rate", key="--seeds, --rates")
+    if not all(map(math.isfinite, grid)) or len(set(grid)) < len(grid):
+        raise BadInput("the rates are not different numbers", key="--rates", expected="such as 0.3,1,3")
     chosen, raw = arms.parse(settings.methods), written.changed(written.read(file), settings.overrides)
     added, notes = arms.baselines(chosen, raw, file) if settings.baselines else ([], [])
     found = {arm.name: arms.pipeline(arm, raw, file) for arm in [*added, *chosen]}

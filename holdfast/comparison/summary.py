@@ -57,11 +57,11 @@ def document(pipeline: str, found: Sequence[Found], grid: Sequence[float], notes
         "updates": sorted({one.steps for one in judged}),
         "metric": judged[0].target.metric if judged and judged[0].target else None,
         "arms": [*([start] if start else []), *arms],
-        "notes": [*notes, *_alike(found), *other_starts(start, arms)],
+        "notes": [*notes, *_alike(found), *_other_starts(start, arms)],
     }
 
 
-def other_starts(start: dict[str, Any] | None, arms: Sequence[dict[str, Any]]) -> list[str]:
+def _other_starts(start: dict[str, Any] | None, arms: Sequence[dict[str, Any]]) -> list[str]:
     """Return what is to be said of arms whose start model scored otherwise: those ran on another kind of processor."""
     if start is None:
         return []

@@ -169,3 +169,6 @@ def test_no_seed_or_no_rate_is_refused(file: Path, home: Home, tmp_path: Path) -
     for settings in (compare.Settings("sft", seeds=0), compare.Settings("sft", grid=(0.0,))):
         with pytest.raises(BadInput, match="at least one seed and one positive rate"):
             compare.compare(file, settings, home, tmp_path, told([]))
+    for grid in ((1.0, float("nan")), (1.0, float("inf")), (1.0, 1.0)):
+        with pytest.raises(BadInput, match="the rates are not different numbers"):
+            compare.compare(file, compare.Settings("sft", grid=grid), home, tmp_path, told([]))

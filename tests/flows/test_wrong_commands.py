@@ -17,8 +17,6 @@ HOLDFAST = str(Path(sys.executable).with_name("holdfast"))
         (("run",), "Missing argument 'file'"),
         (("run", "toy.yaml", "--sett", "a=1"), "No such option: --sett"),
         (("run", "none.yaml"), "none.yaml: no such pipeline file"),
-        (("compare", "toy.yaml", "--methods", "sft", "--rates", "1,nan"), "key `--rates`: these are no rates: '1,nan'"),
-        (("compare", "toy.yaml", "--methods", "sft", "--rates", "1,1"), "key `--rates`: these are no rates: '1,1'"),
         (("up", "none.yaml"), "none.yaml: no such pipeline file"),
         (("up", "--pipelines", "none"), "none, key `--pipelines`: no such folder"),
         (("merge", "a/1", "--how", "ties", "--name", "x", "--weights", "inf"), "key `--weights`: inf is no weight"),
