@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,9 @@ class Judge:
     def key(self) -> dict[str, Any]:
         """Return what the verdicts depend on beside cases and model: name, options, and the code, as digests."""
         if ":" in self.name:
-            source = Path(_module(self.name.rpartition(":")[0]).__file__ or "")
-            return {"judge": Path(self.name).name, "code": digests.of_file(source)}
+            source = getattr(_module(self.name.rpartition(":")[0]), "__file__", None)  # what is built in has none
+            code = digests.of_file(Path(source)) if source else sys.version
+            return {"judge": Path(self.name).name, "code": code}
         code = closures.digest([choices.module_name("judges", self.name), __name__])
         prompt = self.options.get("prompt")
         own = digests.of_file(Path(prompt)) if prompt else None

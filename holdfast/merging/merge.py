@@ -47,7 +47,7 @@ def merge(wanted: Merge, origin: Start, head: str, home: Home) -> tuple[Tuned, S
     """Return the merged version of `origin`'s versions as if it had been tuned, and what moved; `head` is in place.
 
     Raises `BadInput` where a head of one name has several sets of labels, nobody has `head`, or the weights are so
-    large that merged numbers are not finite.
+    large that merged numbers, or what the merged model says, are not finite.
     """
     model = models.load(origin, home)
     vectors, tuned = [], []
@@ -111,11 +111,15 @@ def _add_heads(model: Model, tuned: Sequence[Model], wanted: Merge) -> None:
 
 
 def _check_finite(model: Model, wanted: Merge) -> None:
+    import torch
+
     heads = [value for head in model.heads.values() for value in head.parameters.values()]
-    if not all(bool(value.isfinite().all()) for value in [*adapters.bare(model).values(), *heads]):
+    with torch.inference_mode():
+        answer = model.encoder(input_ids=torch.zeros(1, 2, dtype=torch.long, device=model.network.device))[0]
+    if not all(bool(value.isfinite().all()) for value in [*adapters.bare(model).values(), *heads, answer]):
         weights = ", ".join(f"{weight:g}" for weight in wanted.weights)
         raise BadInput(
-            f"merged with the weights {weights}, numbers of the model are not finite",
+            f"merged with the weights {weights}, numbers of the model or of what it says are not finite",
             key="merge.weights",
             expected="smaller weights: 1 adds a version's change once",
         )

@@ -36,6 +36,8 @@ def test_every_task_gets_its_metric_and_no_expectation_of_labels():
         ({"learn": {"train": "a.jsonl", "expect": ["known-labels"]}}, "`known-labels` is about labels"),
         ({"learn": {"train": "a.jsonl", "metric": "choice"}}, "name the column of its choices as `learn.choices`"),
         ({"learn": {"train": "a.jsonl", "metric": "tests"}}, "name the column of its tests as `learn.tests`"),
+        ({"learn": {"train": "a.jsonl", "metric": "f1", "choices": "c"}}, "`learn.choices` is never read"),
+        ({"remember": [{**OLD, "choices": "options"}]}, "`remember.old.choices` is never read"),
         ({"parameters": "auto"}, "`auto` compares trials by classifying"),
         ({"remember": [OLD], "anchors": "lwf"}, "`lwf` keeps the answers of old heads"),
         (

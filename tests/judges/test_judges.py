@@ -261,3 +261,7 @@ def test_the_pipeline_file_is_named(pipeline, own, key, tmp_path):
 def test_every_judge_is_found():
     assert choices.names("judges") == ["exact", "model", "number", "tests"]
     assert all(judging.parse(name).key()["judge"] == name for name in choices.names("judges"))
+
+
+def test_a_function_that_is_built_in_has_a_key(plugin):
+    assert judging.parse("builtins:max").key() != judging.parse(f"{plugin}accept").key()

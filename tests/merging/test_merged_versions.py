@@ -115,3 +115,10 @@ def test_weights_that_make_numbers_infinite_are_refused(tuned, tiny_start, home,
         given = {"how": how, "weights": [1e300] * len(parents), "density": 0.5 if how == "ties" else None}
         with pytest.raises(BadInput, match=r"key `merge.weights`: merged with the weights 1e\+300.* are not finite"):
             merged(parents, origin if len(parents) > 1 else tiny_start, home, **given)
+
+
+def test_weights_under_which_the_model_says_no_numbers_are_refused(tuned, tiny_start, home):
+    """The merged numbers are finite, what the layers make of them is not."""
+    layer = Selection(whole=frozenset({f"{LAYER}.1.output.dense.weight"}))
+    with pytest.raises(BadInput, match=r"weights 1e\+30, .* what it says are not finite"):
+        merged([tuned(layer, 2)], tiny_start, home, weights=[1e30])
