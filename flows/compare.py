@@ -8,13 +8,13 @@ computed once. Killed anywhere, the same command goes on from the last finished 
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from flows import pools
 from flows import units as doing
 from flows.units import Work
 from holdfast import leftovers, progress, spec, written
@@ -126,7 +126,7 @@ def _runner(jobs: int, total: int, announce: Announce) -> Iterator[Run]:
     if jobs == 1:
         yield lambda works: told(doing.perform(work) for work in works)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_alone) as pool:
+    with pools.of(jobs, _alone) as pool:
 
         def spread(works: Sequence[Work]) -> list[Result]:
             same: dict[str, list[Work]] = {}  # what arms share is tuned once: two at a time would share a checkpoint

@@ -21,7 +21,6 @@ Intervals are Student's t, 95%, over seeds; for regret over the means per seed o
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
 import sys
@@ -33,6 +32,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.auto import tables
+from flows import pools
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -72,8 +72,7 @@ def main() -> None:
 
 def run(parts: list[str], seeds: list[int], jobs: int, home: Path) -> None:
     """Run every unit that is not kept: first the start models, then the choices, then the tunings that are needed."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with pools.of(jobs) as pool:
         starts = [("nusax" if part in LANGUAGES else "made", seed, "start") for part in parts for seed in seeds]
         _all(pool, list(dict.fromkeys(starts)), home)
         _all(pool, [(part, seed, "auto") for seed in seeds for part in parts], home)

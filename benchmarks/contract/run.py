@@ -18,16 +18,17 @@ the controller never sees. Seconds are wall time inside the tune stage; the cont
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
 import shutil
 import sys
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from flows import pools
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PICTURE = ROOT / "benchmarks" / "results", ROOT / "docs" / "trajectory.png"
@@ -55,8 +56,7 @@ def main() -> None:
     if not options.table:
         missing = [(pair, seed) for pair in options.pairs for seed in options.seeds if _missing(runs, pair, seed)]
         # A process per run: Prefect and MLflow take their home once, when they are imported.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(options.jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        with pools.of(options.jobs, per_task=True) as pool:
             waiting = {(pair, seed): _missing(runs, pair, seed) for pair, seed in missing}
             under_way = {pool.submit(run_arm, *one, arms.pop(0), options.home): one for one, arms in waiting.items()}
             while under_way:  # the arms of a seed one after the other: they share a home

@@ -16,11 +16,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import multiprocessing
 import os
 import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from benchmarks.speed import world
+from flows import pools
 
 if TYPE_CHECKING:
     from holdfast.records import Start
@@ -72,8 +72,7 @@ def measure(units: list[Unit], jobs: int) -> list[dict[str, Any]]:
     from tqdm import tqdm
 
     found = []
-    context = multiprocessing.get_context("spawn")  # a process per unit: what one leaves behind is not kept
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+    with pools.of(jobs, per_task=True) as pool:  # what a unit leaves behind is not kept
         for future in tqdm(as_completed([pool.submit(one, unit) for unit in units]), total=len(units)):
             found.append(future.result())
             with KEPT.open("a", encoding="utf-8") as file:

@@ -16,12 +16,10 @@ Numbers go to `benchmarks/results/real.json`, the table to `real.md` beside it. 
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
 import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ import numpy as np
 import yaml
 from scipy import stats
 
+from flows import pools
 from holdfast.home import Home
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,8 +74,7 @@ def measure(seeds: list[int], jobs: int, home: Path, done: list[dict[str, Any]],
     todo = [(arm, seed, home / f"seed-{seed}") for arm in ARMS for seed in seeds if (arm, seed) not in had]
     RESULTS.mkdir(exist_ok=True)
     # A process per arm and seed: Prefect and MLflow take their home once, when they are imported.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+    with pools.of(jobs, per_task=True) as pool:
         for found in pool.map(one_arm, *zip(*todo, strict=True)):
             runs += found
             kept.write_text(json.dumps({"machine": machine(), "runs": runs}, indent=1) + "\n")
