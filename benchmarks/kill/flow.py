@@ -1,17 +1,20 @@
 """The whole flow, with Prefect, in a process that kills itself at a point.
 
 python -m benchmarks.kill.flow "mid-epoch" HOME FILE ...     # an empty point kills nothing
+
+Pictures are not drawn.
 """
 
 import sys
 from pathlib import Path
 
-from benchmarks.kill import points
+from benchmarks.kill import points, spine
 from flows.cli import common
 
 
 def main(name: str, place: Path, files: list[Path]) -> None:
     """Run files in the home `place`; print each result as one line of JSON."""
+    spine.without_pictures()
     home = common.enter(place)
     from flows import chain
 

@@ -17,9 +17,6 @@ process never came to its point. Most pictures are left out: drawing them would 
 """
 
 import argparse
-import contextlib
-import gc
-import importlib
 import json
 import os
 import platform
@@ -28,11 +25,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from matplotlib.figure import Figure
-
-from benchmarks.kill import rows, trials, world
+from benchmarks.kill import rows, spine, trials, world
 from holdfast.home import Home
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +44,7 @@ def main() -> int:
     parser.add_argument("--go-on", action="store_true", help="keep the rows of the last run, which was stopped")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the tables go")
     options = parser.parse_args()
-    mock.patch.object(Figure, "savefig", _no_picture).start()
+    spine.without_pictures()
     place = Path(tempfile.mkdtemp(prefix="holdfast-kill-"))
     kept = options.out / "kill.json"
     found: dict[str, Any] = json.loads(kept.read_text()) if options.go_on and kept.exists() else {"seconds": 0}
@@ -75,12 +69,6 @@ def _write(found: dict[str, Any], out: Path) -> None:
     (out / "kill.md").write_text(_text(found))
 
 
-def _no_picture(figure: Figure, place: Any, **options: Any) -> None:
-    """Stand in for matplotlib's drawing."""
-    write = place.write if hasattr(place, "write") else Path(place).write_bytes
-    write(b"a picture")
-
-
 def _flow(place: Path, methods: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield (method, {point: what became of it}) for the whole flow."""
     for method in methods:
@@ -91,7 +79,6 @@ def _spine(place: Path, methods: list[str]) -> Iterator[tuple[str, dict[str, str
     """Yield (method, {point: what became of it}) for the flow's body without Prefect."""
     if not methods:
         return
-    from benchmarks.kill import spine
     from flows.cli import common
 
     home = common.enter(place / "home")
@@ -99,10 +86,7 @@ def _spine(place: Path, methods: list[str]) -> Iterator[tuple[str, dict[str, str
     (place / "world").mkdir()
     wanted = {words: [method for method in methods if rows.generates(method) == words] for words in (False, True)}
     firsts = [spine.child(world.make, place / "world", words)[1] for words in wanted if wanted[words]]
-    for first in firsts:
-        _, modules = spine.child(_modules_of_a_run, first, home)
-        _import(modules)
-    _settle()
+    spine.prepare(firsts, home)
     validated: dict[str, dict[str, Any]] = {}
     for number, method in enumerate((method for own in wanted.values() for method in own), 1):
         file = world.pipeline(place / "world", method)
@@ -116,41 +100,8 @@ def _spine(place: Path, methods: list[str]) -> Iterator[tuple[str, dict[str, str
 
 def _validated(file: Path, home: Home) -> dict[str, Any]:
     """Return the record of the data's validation, which all methods with the same data share."""
-    from benchmarks.kill import spine
-
     _, known = spine.child(spine.run, file, [], home, {}, "validate")
     return {"validate": known["validate"]}
-
-
-def _settle() -> None:
-    """Do once what each forked process would do again: look through packages and files, and collect garbage."""
-    from mlflow.utils import requirements_utils
-    from transformers import conversion_mapping
-
-    from holdfast import closures
-    from holdfast.versioning import registry
-
-    requirements_utils._init_packages_to_modules_map()
-    conversion_mapping.get_checkpoint_conversion_mapping("bert")
-    registry.load()
-    closures.digest(["holdfast.training.tune"])
-    gc.collect()
-    gc.freeze()
-
-
-def _modules_of_a_run(file: Path, home: Home) -> list[str]:
-    """Run `file` and return what was imported on the way."""
-    from benchmarks.kill import spine
-
-    spine.run(file, [], home)
-    return list(sys.modules)
-
-
-def _import(modules: list[str]) -> None:
-    """Import here what the forked processes need, so that each does not do it again."""
-    for name in modules:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
 
 
 def _text(found: dict[str, Any]) -> str:

@@ -5,12 +5,18 @@ stage is run is replaced: at once, or not at all where its record is known alrea
 """
 
 import asyncio
+import contextlib
+import gc
+import importlib
 import multiprocessing
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
+
+from matplotlib.figure import Figure
 
 from benchmarks.kill import points
 from holdfast import leftovers
@@ -18,6 +24,16 @@ from holdfast.home import Home
 from holdfast.records import Record, StageTime
 
 Records = dict[str, Any]  # by stage, each of its own type
+
+
+def without_pictures() -> None:
+    """Have matplotlib draw nothing in this process and its forks: that would take most of the time."""
+    mock.patch.object(Figure, "savefig", _no_picture).start()
+
+
+def _no_picture(figure: Figure, place: Any, **options: Any) -> None:
+    write = place.write if hasattr(place, "write") else Path(place).write_bytes
+    write(b"a picture")
 
 
 class _Enough(Exception):
@@ -64,6 +80,36 @@ def run(
         except _Enough:
             return records
     raise LookupError(f"no stage is named {until}")
+
+
+def prepare(files: Iterable[Path], home: Home) -> None:
+    """Run files once, in forks, then import here what they imported, so that no later fork does it again."""
+    for file in files:
+        for name in child(_modules_of_a_run, file, home)[1]:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+    _settle()
+
+
+def _modules_of_a_run(file: Path, home: Home) -> list[str]:
+    run(file, [], home)
+    return list(sys.modules)
+
+
+def _settle() -> None:
+    """Do once what each forked process would do again: look through packages and files, and collect garbage."""
+    from mlflow.utils import requirements_utils
+    from transformers import conversion_mapping
+
+    from holdfast import closures
+    from holdfast.versioning import registry
+
+    requirements_utils._init_packages_to_modules_map()
+    conversion_mapping.get_checkpoint_conversion_mapping("bert")
+    registry.load()
+    closures.digest(["holdfast.training.tune"])
+    gc.collect()
+    gc.freeze()
 
 
 def child(function: Callable, *given: Any, point: points.Point | None = None) -> tuple[int, Any]:

@@ -15,10 +15,7 @@ from holdfast import choices, methods, spec
 from holdfast.home import Home
 
 pytestmark = pytest.mark.slow
-
-
-METHODS = ("parameters/layers", "parameters/lora")
-POINTS = ("mid-epoch", "between ledger and alias")
+KILLED = {"parameters/layers": ("mid-epoch",), "parameters/lora": ("mid-epoch", "between ledger and alias")}
 
 
 def _processes_of(home: Path) -> list[str]:
@@ -40,9 +37,9 @@ def _nothing_runs_in(home: Path) -> bool:
 
 def test_killed_in_mid_epoch_and_again_between_ledger_and_alias(tmp_path: Path) -> None:
     world.make(tmp_path)  # with `first.yaml`, which makes what both start from
-    files, whole, home = [world.pipeline(tmp_path, method) for method in METHODS], tmp_path / "whole", tmp_path / "home"
-    for file in files:
-        for point in POINTS:
+    files, whole, home = [world.pipeline(tmp_path, method) for method in KILLED], tmp_path / "whole", tmp_path / "home"
+    for file, killed_at in zip(files, KILLED.values(), strict=True):
+        for point in killed_at:
             assert trials.run_flow(point, home, file)[0] == -signal.SIGKILL, point
             assert _nothing_runs_in(home), f"outlives the killed run: {_processes_of(home)}"
     uninterrupted, completed = (trials.run_flow("", place, *files)[1] for place in (whole, home))

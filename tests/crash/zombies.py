@@ -7,7 +7,6 @@ runs to the end; then the first goes on (SIGCONT). Prints one line of JSON per p
 there is afterwards.
 """
 
-import importlib
 import json
 import multiprocessing
 import os
@@ -31,10 +30,10 @@ TUNE, REGISTER = ("checkpoint not yet in place",), (
 
 def main(folder: Path, wanted: list[str]) -> None:
     """Try every point (or those wanted), each with a registered name of its own."""
+    spine.without_pictures()
     home = common.enter(folder / "home")
     _, file = spine.child(world.make, folder)
-    for module in ("torch", "transformers", "peft", "mlflow.pyfunc", "sklearn", "flows.adapt"):
-        importlib.import_module(module)  # once, before the forks
+    spine.prepare([file], home)
     _, selected = spine.child(spine.run, file, [], home, None, "select")
     _, known = spine.child(spine.run, file, [], home, selected, "evaluate")
     for records, names in ((selected, TUNE), (known, REGISTER)):
