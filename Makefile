@@ -34,8 +34,8 @@ demo-loop: install
 	$(BIN)/python data/make_loop.py --out $(DEMO_HOME)-loop.csv
 	$(BIN)/holdfast backtest benchmarks/loop/made.yaml --stream $(DEMO_HOME)-loop.csv --every 28d --home $(DEMO_HOME)-loop --out $(DEMO_HOME)-loop/out
 
-# Workers of one thread each: on two cores that is faster than threads; more than two, since tests of servers wait a lot.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=40
+# Workers of one thread each: on two cores that is faster than threads; the third works while tests of servers wait.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=40
 
 test: install
 	$(PYTEST)

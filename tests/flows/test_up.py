@@ -133,6 +133,7 @@ def test_hints_that_are_repeated_forged_or_malformed_start_nothing(world: Live) 
     (world.folder / "production" / "again.csv").write_bytes((world.folder / "production" / "second.csv").read_bytes())
     hint(world, {"decision": retrain.key}, resource="holdfast.model.other")
     for count, payload in enumerate([{"decision": retrain.key}, {"decision": "0" * 64}, {"nothing": [1]}], 2):
+        world.until(lambda: free(world, "adapt-drift/toy"), "a slot for the next run")  # else it would be cancelled
         hint(world, payload)
         done = world.until(lambda n=count: world.ended("adapt-drift", n), f"the end of the run for {payload}")
         assert [run["state_name"] for run in done[1:]] == ["NotStarted"] * (count - 1), done
@@ -142,6 +143,14 @@ def test_hints_that_are_repeated_forged_or_malformed_start_nothing(world: Live) 
     world.until(lambda: len(world.past().decisions) > rounds, "one more round")
     assert world.events() == ["begin", "end"] and world.champion() == "2"
     assert world.outcomes().count("retrain") == 1
+
+
+def free(world: Live, name: str) -> bool:
+    """Say whether a deployment's slot was given back, which is a moment after its run has ended."""
+    own = world.ask(f"/api/deployments/name/{name}")["id"]
+    limits = world.ask("/api/v2/concurrency_limits/filter", {}, headers=world.csrf())
+    (limit,) = [limit for limit in limits if own in limit["name"]]
+    return not limit["active_slots"]
 
 
 def test_no_kill_loses_anything(world: Live) -> None:
