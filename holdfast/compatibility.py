@@ -176,12 +176,12 @@ def _texts_are_remembered(pipeline: Pipeline) -> str | None:
 
 def _metrics_have_columns(pipeline: Pipeline) -> str | None:
     for name, section in _sections(pipeline):
-        metric = section.metric or pipeline.learn.metric or "exact"
-        needed = {"choice": "choices", "tests": "tests"}.get(metric)
+        metric = section.metric or pipeline.learn.metric
+        needed = {"choice": "choices", "tests": "tests"}.get(metric or "")
         if pipeline.task == "generation" and needed and getattr(section, needed) is None:
             return f"`{name}` is judged by `{metric}`: name the column of its {needed} as `{name}.{needed}`"
         if metric != "choice" and section.choices is not None:
-            return f"`{name}.choices` is never read: `{name}` is judged by `{metric}`, not by `choice`"
+            return f"`{name}.choices` is never read: only the metric `choice` asks for one of them"
     return None
 
 

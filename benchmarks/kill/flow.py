@@ -1,20 +1,17 @@
 """The whole flow, with Prefect, in a process that kills itself at a point.
 
 python -m benchmarks.kill.flow "mid-epoch" HOME FILE ...     # an empty point kills nothing
-
-Pictures are not drawn.
 """
 
 import sys
 from pathlib import Path
 
-from benchmarks.kill import points, spine
+from benchmarks.kill import points
 from flows.cli import common
 
 
 def main(name: str, place: Path, files: list[Path]) -> None:
     """Run files in the home `place`; print each result as one line of JSON."""
-    spine.without_pictures()
     home = common.enter(place)
     from flows import chain
 

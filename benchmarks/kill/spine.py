@@ -16,24 +16,12 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from matplotlib.figure import Figure
-
 from benchmarks.kill import points
 from holdfast import leftovers
 from holdfast.home import Home
 from holdfast.records import Record, StageTime
 
 Records = dict[str, Any]  # by stage, each of its own type
-
-
-def without_pictures() -> None:
-    """Have matplotlib draw nothing in this process and its forks: that would take most of the time."""
-    mock.patch.object(Figure, "savefig", _no_picture).start()
-
-
-def _no_picture(figure: Figure, place: Any, **options: Any) -> None:
-    write = place.write if hasattr(place, "write") else Path(place).write_bytes
-    write(b"a picture")
 
 
 class _Enough(Exception):

@@ -30,7 +30,6 @@ TUNE, REGISTER = ("checkpoint not yet in place",), (
 
 def main(folder: Path, wanted: list[str]) -> None:
     """Try every point (or those wanted), each with a registered name of its own."""
-    spine.without_pictures()
     home = common.enter(folder / "home")
     _, file = spine.child(world.make, folder)
     spine.prepare([file], home)

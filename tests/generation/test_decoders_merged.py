@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from holdfast import adapters, models, selection
-from holdfast.merging import merge as merging
-from holdfast.records import Merge, Start
+from holdfast import adapters, models
+from holdfast.records import Start
 from holdfast.selection import Selection
+from tests.merging import versions
+from tests.merging.versions import merged
 
 IDS = torch.tensor([[5, 6, 7, 8]])
 LORA = {"r": 2, "lora_alpha": 4, "target_modules": ["layers.0.self_attn.q_proj"]}
@@ -22,28 +23,7 @@ def begun(start) -> Start:
 @pytest.fixture
 def tuned(home, begun):
     """Return a function that tunes it at random within a selection."""
-
-    def run(chosen: Selection, seed: int) -> Start:
-        model = models.load(begun, home)
-        selection.attach(model, chosen)
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for _, p in model.network.named_parameters():
-                if p.requires_grad:
-                    p.add_(0.1 * torch.randn(p.shape, generator=generator))
-        with home.store.scratch() as scratch:
-            adapters.write(model, chosen, begun, home, scratch / "adapter")
-            artifact = home.store.put(scratch / "adapter", "adapter")
-        return begun.model_copy(update={"model": f"models:/v/{seed}", "adapter": artifact})
-
-    return run
-
-
-def merged(parents: list[Start], origin: Start, home, weights: list[float]) -> Start:
-    wanted = Merge(how="task-arithmetic", weights=tuple(weights), density=None, parents=tuple(parents))
-    merging.check(wanted, [origin] * len(parents), home)
-    made, _ = merging.merge(wanted, origin, "label", home)
-    return origin.model_copy(update={"adapter": made.adapter})
+    return lambda chosen, seed: versions.tuned(begun, chosen, seed, home)
 
 
 def logits(version: Start, home) -> torch.Tensor:
@@ -59,15 +39,15 @@ def values(version: Start, home) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("chosen", [Selection(added=LORA), Selection(whole=frozenset(WHOLE))], ids=["lora", "whole"])
 def test_one_version_at_weight_1_answers_as_it_did(tuned, begun, home, chosen):
     version = tuned(chosen, 3)
-    again = logits(merged([version], begun, home, [1.0]), home)
+    again = logits(merged([version], begun, home)[0], home)
     torch.testing.assert_close(again, logits(version, home), atol=1e-5, rtol=0)
     assert not torch.allclose(again, logits(begun, home), atol=1e-3), "it was tuned"
 
 
 def test_two_versions_move_by_the_sum_of_what_they_moved(tuned, begun, home):
-    versions = tuned(Selection(whole=frozenset(WHOLE)), 2), tuned(Selection(added=LORA), 3)
-    both, before = values(merged([*versions], begun, home, [1.0, 0.5]), home), values(begun, home)
-    first, second = (values(version, home) for version in versions)
+    parents = tuned(Selection(whole=frozenset(WHOLE)), 2), tuned(Selection(added=LORA), 3)
+    both, before = values(merged(parents, begun, home, weights=[1.0, 0.5])[0], home), values(begun, home)
+    first, second = (values(version, home) for version in parents)
     for name, value in both.items():
         wanted = before[name] + (first[name] - before[name]) + 0.5 * (second[name] - before[name])
         torch.testing.assert_close(value, wanted, atol=1e-6, rtol=0)

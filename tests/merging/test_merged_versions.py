@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from holdfast import adapters, inference, models, selection
+from holdfast import inference, models
 from holdfast.errors import BadInput
 from holdfast.merging import merge as merging
-from holdfast.records import HeadInfo, Merge
+from holdfast.records import Merge
 from holdfast.selection import Selection
+from tests.merging import versions
+from tests.merging.versions import merged
 
 TEXTS = ["the movie was good", "a very nasty service"]
 LAYER = "bert.encoder.layer"
@@ -18,29 +20,10 @@ LORA = {"r": 2, "lora_alpha": 4, "target_modules": ["encoder.layer.0.attention.s
 def tuned(home, tiny_start):
     """Return a function that tunes a start at random within a selection."""
 
-    def run(chosen, seed, start=tiny_start, head="mood", labels=("a", "b")):
-        model = models.load_with_head(start, home, head, labels, seed)
-        selection.attach(model, chosen)
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for _, p in model.network.named_parameters():
-                if p.requires_grad:
-                    p.add_(0.1 * torch.randn(p.shape, generator=generator))
-        model.network.eval()
-        with home.store.scratch() as scratch:
-            adapters.write(model, chosen, start, home, scratch / "adapter")
-            artifact = home.store.put(scratch / "adapter", "adapter")
-        heads = {name: HeadInfo(labels=held.labels) for name, held in model.heads.items()}
-        return start.model_copy(update={"model": f"models:/v/{seed}", "adapter": artifact, "heads": heads})
+    def run(chosen, seed, start=tiny_start, **head):
+        return versions.tuned(start, chosen, seed, home, **head)
 
     return run
-
-
-def merged(parents, origin, home, how="task-arithmetic", weights=None, density=None, head="mood"):
-    wanted = Merge(how=how, weights=tuple(weights or [1.0] * len(parents)), density=density, parents=tuple(parents))
-    merging.check(wanted, [origin] * len(parents), home)
-    made, selected = merging.merge(wanted, origin, head, home)
-    return origin.model_copy(update={"adapter": made.adapter}), selected
 
 
 def test_one_version_at_weight_1_answers_as_it_did(tuned, tiny_start, home):
