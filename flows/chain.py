@@ -18,7 +18,7 @@ def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], 
 
     Raises `BadInput` when files need each other in a circle, `HoldfastError` when a needed one was not promoted.
     """
-    from flows import early, known, server
+    from flows import known, server
     from flows.adapt import adapt
     from flows.bare import plain
 
@@ -26,7 +26,6 @@ def run(file: Path, overrides: list[str], home: Home, announce: Callable[[str], 
     if told is not None:
         return told
     files = needed(file, overrides, home)
-    early.begin()
     server.ready(home)
     for path in files:
         announce(f"{path}: makes the start model of {file}; running it first")

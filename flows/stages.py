@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from prefect import Task
 from prefect.states import State
 
-from flows import bare, early
+from flows import bare
 from holdfast import leftovers, progress
 from holdfast.home import Home
 from holdfast.records import Artifact, Record, StageTime
@@ -19,7 +19,6 @@ class Stages:
     """Runs stages in one home, cleared first of what killed processes left half-made, and keeps their times."""
 
     def __init__(self, home: Home) -> None:
-        early.end()
         leftovers.remove_halves(home)
         self.home = home
         self.times: list[StageTime] = []

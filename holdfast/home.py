@@ -1,6 +1,7 @@
 """Where state lives: one folder, the home, found from `--home`, `HOLDFAST_HOME` or the nearest `.holdfast/`."""
 
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,35 @@ def _holds_only_homes(folder: Path) -> bool:
 def is_home(path: Path) -> bool:
     """Say whether `path` was made by Holdfast, so that `reset` may remove it."""
     return (path / _MARKER).is_file()
+
+
+def others_within(path: Path) -> list[Path]:
+    """Return the homes that lie in the home at `path` and are not its own, as its backtests' are."""
+    homes = sorted(marker.parent for marker in path.rglob(_MARKER))
+    return [home for home in homes if home != path and not home.is_relative_to(path / "backtests")]
+
+
+def remove(path: Path) -> list[Path]:
+    """Remove the home at `path`, its mark last, with all that is in it but other homes; return those."""
+    others, mark = others_within(path), path / _MARKER
+    _clear(path, {mark, *others})
+    mark.unlink()
+    if not others:
+        path.rmdir()
+    return others
+
+
+def _clear(folder: Path, spared: set[Path]) -> None:
+    """Remove what lies in a folder, but not what is spared nor the folders on the way to it."""
+    for entry in folder.iterdir():
+        if entry in spared:
+            continue
+        if entry.is_symlink() or not entry.is_dir():
+            entry.unlink()
+        elif any(one.is_relative_to(entry) for one in spared):
+            _clear(entry, spared)
+        else:
+            shutil.rmtree(entry)
 
 
 def environment(home: Home) -> dict[str, str]:

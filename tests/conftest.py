@@ -14,8 +14,11 @@ os.environ.update(
 )
 os.environ.pop("HOLDFAST_HOME", None)
 
+import functools
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +38,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         kinds = {mark.name for mark in item.iter_markers()}
         weight[item.path] = max(weight[item.path], 2 * ("service" in kinds) + ("slow" in kinds))
     items.sort(key=lambda item: -weight[item.path])
+
+
+_drawn: list[bool] = []  # whether the test that runs now has its pictures drawn
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note, before any fixture, whether a test is about pictures."""
+    _drawn[:] = [item.get_closest_marker("pictures") is not None]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_pictures() -> Iterator[None]:
+    """Have pictures drawn only for tests that are marked `pictures`: one takes as long as tuning a toy does."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in ((Figure, "savefig"), (FigureCanvasAgg, "print_png")):
+            patch.setattr(owner, name, _spared(getattr(owner, name)))
+        yield
+
+
+def _spared(draw: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(draw)  # Matplotlib looks at its arguments
+    def save(figure: Any, place: Any, *more: Any, **options: Any) -> None:
+        if any(_drawn):
+            draw(figure, place, *more, **options)
+        else:
+            (place.write if hasattr(place, "write") else Path(place).write_bytes)(b"a picture that no test looks at")
+
+    return save
 
 
 @pytest.fixture

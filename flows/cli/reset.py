@@ -1,6 +1,5 @@
 """`holdfast reset`: remove this home and nothing else, or only what comparisons keep in it."""
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -34,8 +33,9 @@ def reset(
             said = f"{what['records']} records of comparisons, and what only they name, from {path}"
         else:
             _check_nothing_runs(path)
-            if yes:
-                shutil.rmtree(path)
+            others = homes.remove(path) if yes else homes.others_within(path)
+            what["left"] = [str(other) for other in others]
+            said += "".join(f", but not the home {other} in it" for other in others)
         if json:
             common.print_json(what)
         else:

@@ -6,6 +6,8 @@ import pytest
 
 from holdfast.backtest import picture, steps, summary
 
+pytestmark = pytest.mark.pictures
+
 ABOUT = {"pipeline": "toy", "stream": "stream.csv"}
 EARLIER = {"first": 0.90, "a": 0.80, "b": 0.85}
 

@@ -27,6 +27,7 @@ def run(home, start, data, circuit=SMALL):
     return assess.assess(validated, start, settings, learn, (), training, False, home)
 
 
+@pytest.mark.pictures
 def test_a_circuit_is_kept_beside_the_importances_and_part_of_their_digest(home, tiny_start, toy_rows):
     first, again = (run(home, tiny_start, toy_rows) for _ in range(2))
     without = run(home, tiny_start, toy_rows, None)

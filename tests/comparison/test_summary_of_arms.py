@@ -5,6 +5,8 @@ import pytest
 from holdfast.comparison import intervals, picture, summary, table, units
 from holdfast.comparison.units import Judged, Looked, Outcome
 
+pytestmark = pytest.mark.pictures
+
 
 def seen(name, before, after, flips, margin=None):
     fixed = {"loss_before": 1.0, "loss": 0.5, "n": 100, "margin": margin, "flips": flips}

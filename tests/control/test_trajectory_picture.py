@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from holdfast.control import picture
+
+pytestmark = pytest.mark.pictures
 
 
 def candidate(

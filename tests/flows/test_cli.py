@@ -10,6 +10,7 @@ import pytest
 
 from flows.cli import common
 from flows.cli.show import lines
+from holdfast import home as homes
 from holdfast import spec
 from holdfast.errors import BadInput
 from tests.flows.conftest import sentences, write_rows
@@ -82,3 +83,19 @@ def test_reset_removes_a_home_and_nothing_else(command: Callable, tmp_path: Path
     assert command("reset")[1]["removed"] is False and (tmp_path / "home").is_dir()
     assert command("reset", "--yes")[1]["removed"] is True
     assert not (tmp_path / "home").exists() and (other / "file").exists()
+
+
+def test_reset_leaves_the_homes_that_lie_in_this_one(command: Callable, tmp_path: Path) -> None:
+    outer = homes.make(tmp_path / "home")
+    inner, backtest = homes.make(outer.path / "demos" / "one"), homes.make(outer.path / "backtests" / "replayed")
+    (outer.path / "demos" / "notes").write_text("of the outer one")
+    (outer.path / "linked").symlink_to(inner.path)
+    (inner.path / "ledger.db").write_text("of the inner one")
+
+    told = {"home": str(outer.path), "left": [str(inner.path)]}
+    assert command("reset")[1] == told | {"removed": False} and homes.is_home(backtest.path)
+    assert command("reset", "--yes")[1] == told | {"removed": True}
+    assert [path.name for path in outer.path.iterdir()] == ["demos"] and not homes.is_home(outer.path)
+    assert [path.name for path in inner.path.parent.iterdir()] == ["one"]
+    assert (inner.path / "ledger.db").read_text() == "of the inner one"
+    assert homes.make(outer.path) == outer, "it can be made again around the other"

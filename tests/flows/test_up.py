@@ -41,7 +41,7 @@ def make(folder: Path, base: Path) -> Live:
         "monitor": {**watch, "retrain": {"labelled": 60, "cooldown": "1d", "margin": 0.2}},
     }
     (folder / "toy.yaml").write_text(yaml.safe_dump(spec))
-    live = Live(folder / "toy.yaml", "toy", "15s")
+    live = Live(folder / "toy.yaml", "toy", "45s")
     profiles = live.user / ".prefect" / "profiles.toml"
     profiles.parent.mkdir()
     profiles.write_text('active = "wrong"\n[profiles.wrong]\nPREFECT_API_URL = "http://127.0.0.1:9/api"\n')
@@ -71,7 +71,7 @@ def test_up_starts_what_a_home_needs_on_loopback_only(world: Live) -> None:
     told = world.call("status")
     assert told["up"] and told["workers"][0]["status"] == "ONLINE"
     assert [one["name"] for one in told["deployments"]] == ["adapt-drift/toy", "adapt/toy", "monitor/toy"]
-    assert told["deployments"][2]["schedules"] == [{"every": 15, "active": False}]  # there is no champion yet
+    assert told["deployments"][2]["schedules"] == [{"every": 45, "active": False}]  # there is no champion yet
     listening = {
         connection.laddr.ip
         for pid in services.found(world.state())

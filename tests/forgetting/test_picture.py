@@ -2,8 +2,12 @@
 
 import struct
 
+import pytest
+
 from holdfast.forgetting import intervals, picture
 from holdfast.records import RememberedScore, TargetScore
+
+pytestmark = pytest.mark.pictures
 
 
 def chunks(png):

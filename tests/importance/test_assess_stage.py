@@ -149,6 +149,7 @@ def test_equal_inputs_give_equal_bytes(world, home, with_head):
     assert all(value.dtype == torch.float32 for value in load_file(folder / "task.safetensors").values())
 
 
+@pytest.mark.pictures
 def test_the_heat_map_is_a_picture_of_the_table_without_metadata(world, home, with_head):
     found = world.run(remember=(old("a"),), start=with_head)
     data = (home.store.open(found.artifact) / "heatmap.png").read_bytes()

@@ -2,11 +2,15 @@
 
 import json
 
+import pytest
+
 from holdfast import report
 from holdfast.auto import picture
 from holdfast.auto.candidates import Candidate
 from holdfast.forgetting.watch import Look, Seen
 from holdfast.records import Artifact, Selected
+
+pytestmark = pytest.mark.pictures
 
 
 def look(gain: float, drop: float) -> dict:

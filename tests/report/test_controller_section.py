@@ -8,6 +8,8 @@ from holdfast import report
 from holdfast.control import picture
 from holdfast.forgetting.watch import Look, Seen
 
+pytestmark = pytest.mark.pictures
+
 
 def candidate(name: str, share: float, gain: float, drop: float, chosen: bool = False) -> dict:
     target = Seen("target", 100, 0.3, 0.3 + gain, 1.0, 0.5)

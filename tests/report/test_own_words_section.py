@@ -2,11 +2,15 @@
 
 import json
 
+import pytest
+
 from holdfast import report
 from holdfast.registry import runs
 from holdfast.reports import words
 
 from .conftest import png, put
+
+pytestmark = pytest.mark.pictures
 
 LOG = {
     "arm": "s3ft",

@@ -11,6 +11,8 @@ from holdfast.errors import Corrupt
 
 from .conftest import EVIL, put
 
+pytestmark = pytest.mark.pictures
+
 
 class Page(HTMLParser):
     """Collects tags, attributes that refer to something, and the text of each table row."""

@@ -92,6 +92,7 @@ def same(tuning, first, second) -> None:
     assert without_times(told(tuning, second)) == without_times(told(tuning, first))
 
 
+@pytest.mark.pictures
 def test_uncontrolled_breaks_the_contract_and_controlled_keeps_it_with_a_gain(conflict) -> None:
     tuning = conflict(training={"seed": 11})
     tuned = tuning.run()

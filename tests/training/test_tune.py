@@ -33,6 +33,7 @@ def test_same_inputs_same_bytes_and_another_seed_others(setup, started) -> None:
     assert other.curve != first.curve
 
 
+@pytest.mark.pictures
 def test_a_curve_is_drawn_and_written_per_step(setup, started) -> None:
     tuning = setup(start=started, anchors=["l2sp"])
     tuned = tuning.run()
@@ -47,6 +48,7 @@ def test_a_curve_is_drawn_and_written_per_step(setup, started) -> None:
     assert [(entry["step"], entry["epoch"]) for entry in curve["valid"]] == [(6, 1.0), (12, 2.0), (18, 3.0)]
     assert tuned.final_loss == pytest.approx(np.mean([entry["loss"] for entry in curve["steps"][12:]]))
     assert (tuning.home.store.open(tuned.curve) / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert setup(start=started, anchors=["l2sp"]).run().curve == tuned.curve, "drawn again, it is the same picture"
 
 
 def test_progress_is_told_of_every_update(setup, started) -> None:
