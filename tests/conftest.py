@@ -14,9 +14,8 @@ os.environ.update(
 )
 os.environ.pop("HOLDFAST_HOME", None)
 
-import functools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,24 +51,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def few_pictures() -> Iterator[None]:
     """Have pictures drawn only for tests that are marked `pictures`: one takes as long as tuning a toy does."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with pytest.MonkeyPatch.context() as patch:
-        for owner, name in ((Figure, "savefig"), (FigureCanvasAgg, "print_png")):
-            patch.setattr(owner, name, _spared(getattr(owner, name)))
-        yield
+    draw = Figure.savefig
 
-
-def _spared(draw: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(draw)  # Matplotlib looks at its arguments
-    def save(figure: Any, place: Any, *more: Any, **options: Any) -> None:
+    def save(figure: Figure, place: Any, **options: Any) -> None:
         if any(_drawn):
-            draw(figure, place, *more, **options)
+            draw(figure, place, **options)
         else:
             (place.write if hasattr(place, "write") else Path(place).write_bytes)(b"a picture that no test looks at")
 
-    return save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save)
+        yield
 
 
 @pytest.fixture

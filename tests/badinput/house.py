@@ -165,7 +165,7 @@ class House:
 
     def _leave_prefect_out(self) -> None:
         """Have the flow's body call stages itself."""
-        from flows import adapt, early, stages
+        from flows import adapt, server, stages
         from tasks import publish
 
         results = self._results
@@ -184,7 +184,7 @@ class House:
         self.patch.setattr(adapt, "rival", adapt.rival.fn)
         self.patch.setattr(publish, "publish", publish.publish.fn)
         self.patch.setattr(publish, "_show_in_prefect", lambda *parts: None)
-        self.patch.setattr(early, "begin", lambda: None)
+        self.patch.setattr(server, "ready", lambda home: None)
         self.patch.setattr(adapt, "adapt", adapt.adapt.fn)
 
 

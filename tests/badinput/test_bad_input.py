@@ -10,7 +10,7 @@ from tests.badinput.faults import MACHINE, later, seeded
 from tests.badinput.house import House, no_room
 from tests.badinput.page import line
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.pictures]  # a disk is full where a picture is drawn
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "errors.md").read_text(encoding="utf-8").splitlines()
 

@@ -41,6 +41,7 @@ def file(toy: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.pictures
 def test_a_comparison_is_cut_off_and_goes_on(file: Path, home: Home, tmp_path: Path) -> None:
     settings = compare.Settings(METHODS, seeds=2, grid=(1.0, 3.0), baselines=False)
     out = tmp_path / "out"
