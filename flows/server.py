@@ -1,7 +1,7 @@
 """Prefect's temporary server: begun, waited for and ended here, so that Prefect never imports its server into a run.
 
-Asked for one, Prefect imports the whole server to start another process that does so again, which costs as much as all
-else that a short run does. And it stops that process at a normal exit only; a killed run would leave it behind.
+Asked for one, Prefect imports the whole server, seconds of work, to start another process that does so again. And it
+stops that process at a normal exit only; a killed run would leave it behind.
 """
 
 import atexit
@@ -47,13 +47,16 @@ def ready(home: Home) -> None:
     `HoldfastError` where none starts.
     """
     if bare.on() or os.environ.get("PREFECT_API_URL") or _watchers:
-        return None
+        return
     prefect_database.begin(home)
     for _ in range(_TRIES):
         port = services.free_port(None)
         server = _begin(port)
         if _answers(server, port):
-            return _use(f"http://127.0.0.1:{port}/api")
+            _use(f"http://127.0.0.1:{port}/api")
+            return
+        if server.poll() is None:  # it had time enough
+            break
     raise HoldfastError("Prefect's temporary server did not start; what it says of it stands above")
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,6 +76,17 @@ def test_a_server_that_ends_at_once_is_an_error(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(HoldfastError, match="temporary server did not start"):
         server.ready(homes.make(tmp_path / "home"))
     assert len(begun) == 3
+
+
+def test_a_server_that_does_not_answer_in_time_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+    monkeypatch.setattr(server, "_begin", lambda port: begun.append(port) or SimpleNamespace(poll=lambda: None))
+    monkeypatch.setattr(server, "_answers", lambda *given: False)
+    with pytest.raises(HoldfastError, match="temporary server did not start"):
+        server.ready(homes.make(tmp_path / "home"))
+    assert len(begun) == 1
 
 
 @pytest.mark.slow
